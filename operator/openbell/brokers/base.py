@@ -1,0 +1,68 @@
+"""What every broker adapter offers. Answers are three-valued; sending is one synchronous step."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, TypeAlias
+
+from openbell.domain.account import Account
+from openbell.domain.answers import Answer
+from openbell.domain.errors import BrokerError
+from openbell.domain.orders import Fill, Intent, OrderUpdate
+from openbell.domain.positions import BrokerPosition
+
+
+class NotSentError(BrokerError):
+    """Raised by `send` and `cancel` when, for certain, nothing was handed over. Anything else is in doubt."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionChanged:
+    """The connection came up or went down. After it came up, everything must be compared again."""
+
+    connected: bool
+    why: str
+
+
+BrokerEvent: TypeAlias = OrderUpdate | Fill | ConnectionChanged
+
+
+class Broker(Protocol):
+    """One account at one broker."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether orders could be sent now."""
+        ...
+
+    async def run(self) -> None:
+        """Connect, and stay connected with bounded backoff, until cancelled. Never raises for a lost connection."""
+        ...
+
+    async def account(self) -> Answer[Account]: ...
+
+    async def positions(self) -> Answer[tuple[BrokerPosition, ...]]:
+        """Every position of the account, ours or not."""
+        ...
+
+    async def orders(self) -> Answer[tuple[OrderUpdate, ...]]:
+        """Every order that the broker still remembers, open and completed, of any owner."""
+        ...
+
+    async def fills(self, since: datetime) -> Answer[tuple[Fill, ...]]:
+        """Executions from `since` on, oldest first, of any owner."""
+        ...
+
+    def send(self, intent: Intent) -> None:
+        """Hand the order's bytes over, without awaiting anything. Raises NotSentError where it certainly did not."""
+        ...
+
+    def cancel(self, order_ref: str) -> None:
+        """Ask for a cancel; only a later OrderUpdate says whether it came before the fill."""
+        ...
+
+    def events(self) -> AsyncIterator[BrokerEvent]:
+        """What happens, in the broker's order, until the iterator is closed. One consumer."""
+        ...

@@ -1,0 +1,1 @@
+"""Values that the whole house shares: no I/O, nothing imported from the other rooms."""

@@ -1,0 +1,104 @@
+"""Every why and why-not of a decision, one closed enum. The text is what people read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why something was or was not done. The value is the stable name; `text` explains it."""
+
+    # done
+    ORDERED = "ORDERED"
+    SHADOW = "SHADOW"
+    # not leading or not running
+    NOT_LEADING = "NOT_LEADING"
+    STOPPED = "STOPPED"
+    PAUSED = "PAUSED"
+    STRATEGY_PAUSED = "STRATEGY_PAUSED"
+    STRATEGY_FAILED = "STRATEGY_FAILED"
+    STALE_STATE = "STALE_STATE"
+    RECONCILING = "RECONCILING"
+    BROKER_DISCONNECTED = "BROKER_DISCONNECTED"
+    MARKET_CLOSED = "MARKET_CLOSED"
+    JOURNAL_FAILED = "JOURNAL_FAILED"
+    JOURNAL_LOST = "JOURNAL_LOST"
+    LIVE_NOT_ALLOWED = "LIVE_NOT_ALLOWED"
+    # data
+    WARMUP = "WARMUP"
+    STALE_DATA = "STALE_DATA"
+    NO_SIGNAL = "NO_SIGNAL"
+    # signal
+    LOW_CONFIDENCE = "LOW_CONFIDENCE"
+    INVALID_SIGNAL = "INVALID_SIGNAL"
+    EXPIRED = "EXPIRED"
+    ALREADY_DECIDED = "ALREADY_DECIDED"
+    CONFLICT = "CONFLICT"
+    OPPOSITE_POSITION = "OPPOSITE_POSITION"
+    NOT_HELD = "NOT_HELD"
+    ALREADY_HELD = "ALREADY_HELD"
+    # risk
+    MAX_CONCURRENT_TRADES = "MAX_CONCURRENT_TRADES"
+    STRATEGY_MAX_TRADES = "STRATEGY_MAX_TRADES"
+    MAX_ORDER_NOTIONAL = "MAX_ORDER_NOTIONAL"
+    BUYING_POWER = "BUYING_POWER"
+    DAILY_LOSS = "DAILY_LOSS"
+    ORDER_RATE_MINUTE = "ORDER_RATE_MINUTE"
+    ORDER_RATE_DAY = "ORDER_RATE_DAY"
+    SIZE_ZERO = "SIZE_ZERO"
+    BROKER_REJECTED = "BROKER_REJECTED"
+
+    @property
+    def text(self) -> str:
+        return TEXTS[self]
+
+
+TEXTS: dict[Reason, str] = {
+    Reason.ORDERED: "an order was sent",
+    Reason.SHADOW: "the strategy is in Shadow: decided, not ordered",
+    Reason.NOT_LEADING: "this runner does not hold the lease",
+    Reason.STOPPED: "the scheduler is stopped",
+    Reason.PAUSED: "the scheduler is paused",
+    Reason.STRATEGY_PAUSED: "the strategy is paused or off",
+    Reason.STRATEGY_FAILED: "the strategy failed several times in a row",
+    Reason.STALE_STATE: "the resource cannot be read, so entries wait",
+    Reason.RECONCILING: "orders and positions are being compared with the broker",
+    Reason.BROKER_DISCONNECTED: "the broker is not connected",
+    Reason.MARKET_CLOSED: "the market is closed",
+    Reason.JOURNAL_FAILED: "the journal cannot be written, so entries wait",
+    Reason.JOURNAL_LOST: "the journal is older than the scheduler's record; a person must confirm",
+    Reason.LIVE_NOT_ALLOWED: "live trading is not allowed for this scheduler",
+    Reason.WARMUP: "not enough bars yet for the strategy",
+    Reason.STALE_DATA: "the newest bar is too old",
+    Reason.NO_SIGNAL: "the strategy had nothing to say",
+    Reason.LOW_CONFIDENCE: "the confidence is below the minimum",
+    Reason.INVALID_SIGNAL: "the signal is not well formed",
+    Reason.EXPIRED: "the signal's lifetime is over",
+    Reason.ALREADY_DECIDED: "this strategy, symbol and bar had its entry",
+    Reason.CONFLICT: "a higher-ranked signal of this tick says the opposite",
+    Reason.OPPOSITE_POSITION: "another strategy holds the other side",
+    Reason.NOT_HELD: "there is nothing to sell, and short selling is not allowed",
+    Reason.ALREADY_HELD: "the strategy already holds this symbol",
+    Reason.MAX_CONCURRENT_TRADES: "the number of open trades is at its limit",
+    Reason.STRATEGY_MAX_TRADES: "the strategy's number of open trades is at its limit",
+    Reason.MAX_ORDER_NOTIONAL: "the order would exceed the notional limit",
+    Reason.BUYING_POWER: "the order needs more than the buying power left",
+    Reason.DAILY_LOSS: "today's loss is at its limit",
+    Reason.ORDER_RATE_MINUTE: "orders of the last minute are at their limit",
+    Reason.ORDER_RATE_DAY: "orders of the day are at their limit",
+    Reason.SIZE_ZERO: "the size comes to less than one share",
+    Reason.BROKER_REJECTED: "the broker refused the order",
+}
+
+
+class ExitReason(StrEnum):
+    """Why a position was left."""
+
+    STOP_LOSS = "STOP_LOSS"
+    TAKE_PROFIT = "TAKE_PROFIT"
+    TRAILING_STOP = "TRAILING_STOP"
+    MAX_HOLDING = "MAX_HOLDING"
+    SESSION_CLOSE = "SESSION_CLOSE"
+    SIGNAL = "SIGNAL"
+    FLATTEN = "FLATTEN"
+    BROKER = "BROKER"  # the broker reduced the position without us
