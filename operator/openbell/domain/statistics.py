@@ -1,0 +1,46 @@
+"""Counters that survive restarts: what the runner has done since it first started."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from types import MappingProxyType
+
+from openbell.domain.reasons import Reason
+
+_NOTHING: Mapping[str, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Counts and times of one strategy, or of all together."""
+
+    evaluations_run: int = 0
+    signals_generated: int = 0
+    trades_executed: int = 0
+    trades_rejected: int = 0
+    exits_executed: int = 0
+    errors: int = 0
+    last_evaluation: datetime | None = None
+    last_trade: datetime | None = None
+    reasons: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
+
+    def with_reason(self, reason: Reason, times: int = 1) -> Counters:
+        """One more decision that ended with `reason`."""
+        counted = dict(self.reasons)
+        counted[reason.value] = counted.get(reason.value, 0) + times
+        return replace(self, reasons=MappingProxyType(counted))
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The scheduler's counters and each strategy's. `started_at` is the first start ever, UTC."""
+
+    total: Counters = field(default_factory=Counters)
+    strategies: Mapping[str, Counters] = field(default_factory=lambda: MappingProxyType({}))
+    started_at: datetime | None = None
+
+    def of(self, strategy: str) -> Counters:
+        """One strategy's counters; zeros for one that has done nothing."""
+        return self.strategies.get(strategy, Counters())
