@@ -33,7 +33,8 @@ class Position:
     """An open lot of one strategy. `quantity` is signed (short < 0); prices in account currency.
 
     `best_price` is the most favourable price seen since the entry, which trailing stops hang from.
-    `exit_sequence` counts the exits ever tried, so that each has an identity of its own.
+    `exit_sequence` counts the exits ever tried, so that each has an identity of its own. `opened_quantity` and
+    `opened_notional` sum the entry fills (positive), `closed_notional` the exit fills, for the round trip's record.
     """
 
     position_id: str
@@ -47,6 +48,9 @@ class Position:
     exit_sequence: int = 0
     realized_pnl: Decimal = ZERO
     fees: Decimal = ZERO
+    opened_quantity: Decimal = ZERO
+    opened_notional: Decimal = ZERO
+    closed_notional: Decimal = ZERO
 
     @property
     def is_open(self) -> bool:
@@ -63,7 +67,7 @@ class ClosedTrade:
     position_id: str
     strategy: str
     symbol: str
-    quantity: Decimal
+    quantity: Decimal  # of the whole round trip, signed as it was opened
     entry_time: datetime
     entry_price: Decimal
     exit_time: datetime

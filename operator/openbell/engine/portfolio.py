@@ -1,0 +1,107 @@
+"""What fills make of positions: pure booking at average cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from openbell.domain.money import ZERO, cents
+from openbell.domain.orders import Fill, Intent, IntentKind
+from openbell.domain.positions import ClosedTrade, ExitPolicy, Position
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """A fill's effect: the position after it, and the round trip where it closed one."""
+
+    position: Position
+    closed: ClosedTrade | None
+
+
+def book(position: Position | None, intent: Intent, fill: Fill, policy: ExitPolicy) -> Booked:
+    """Book one fill of `intent` on its position.
+
+    An entry's fill opens or increases at average cost; an exit's fill reduces and realises profit. An exit that
+    fills more than is held (which the exit rules exclude) turns the position round rather than hide the shares.
+    """
+    signed = fill.quantity * fill.side.sign
+    if position is None:
+        position = Position(
+            position_id=intent.position_id,
+            strategy=intent.strategy,
+            symbol=fill.symbol,
+            quantity=ZERO,
+            average_price=ZERO,
+            opened_at=fill.time,
+            policy=policy,
+            best_price=fill.price,
+        )
+    if intent.kind is IntentKind.ENTRY:
+        return Booked(_increase(position, signed, fill), None)
+    reduced = _reduce(position, signed, fill)
+    closed = _round_trip(reduced, intent, fill) if not reduced.is_open else None
+    return Booked(reduced, closed)
+
+
+def _increase(position: Position, signed: Decimal, fill: Fill) -> Position:
+    quantity = position.quantity + signed
+    notional = position.average_price * abs(position.quantity) + fill.price * fill.quantity
+    return replace(
+        position,
+        quantity=quantity,
+        average_price=notional / abs(quantity),
+        fees=position.fees + fill.commission,
+        opened_quantity=position.opened_quantity + fill.quantity,
+        opened_notional=position.opened_notional + fill.price * fill.quantity,
+    )
+
+
+def _reduce(position: Position, signed: Decimal, fill: Fill) -> Position:
+    direction = 1 if position.quantity > 0 else -1
+    gain = (fill.price - position.average_price) * fill.quantity * direction
+    return replace(
+        position,
+        quantity=position.quantity + signed,
+        realized_pnl=position.realized_pnl + gain,
+        fees=position.fees + fill.commission,
+        closed_notional=position.closed_notional + fill.price * fill.quantity,
+    )
+
+
+def _round_trip(position: Position, intent: Intent, fill: Fill) -> ClosedTrade:
+    opened = position.opened_quantity
+    sign = -1 if fill.side.sign > 0 else 1
+    return ClosedTrade(
+        position_id=position.position_id,
+        strategy=position.strategy,
+        symbol=position.symbol,
+        quantity=opened * sign,
+        entry_time=position.opened_at,
+        entry_price=position.opened_notional / opened,
+        exit_time=fill.time,
+        exit_price=position.closed_notional / opened,
+        exit_reason=intent.reason,
+        pnl=cents(position.realized_pnl - position.fees),
+        fees=position.fees,
+    )
+
+
+def split(position: Position, ratio: Decimal) -> Position:
+    """The same position after a stock split of `ratio` new shares for one old: value unchanged."""
+    return replace(
+        position,
+        quantity=position.quantity * ratio,
+        average_price=position.average_price / ratio,
+        best_price=position.best_price / ratio,
+        opened_quantity=position.opened_quantity * ratio,
+    )
+
+
+def held(positions: Iterable[Position]) -> dict[str, Decimal]:
+    """Signed quantity by symbol over all open lots: what the broker ought to hold for us."""
+    total: dict[str, Decimal] = {}
+    for position in positions:
+        if position.is_open:
+            total[position.symbol] = total.get(position.symbol, ZERO) + position.quantity
+    return {symbol: quantity for symbol, quantity in total.items() if quantity}
