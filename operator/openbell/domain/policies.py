@@ -1,0 +1,56 @@
+"""A position's exit policy as canonical JSON, so that an intent and the journal can carry it across restarts."""
+
+from __future__ import annotations
+
+import json
+import math
+
+from openbell.domain.errors import OpenbellError
+from openbell.domain.positions import ExitPolicy, TrailingStop
+
+
+class ExitPolicyError(OpenbellError):
+    """A stored exit policy cannot be understood: it was written by another version, or damaged."""
+
+
+def encode_policy(policy: ExitPolicy) -> str:
+    """The one text of a policy: equal policies give equal texts."""
+    trailing = policy.trailing
+    return json.dumps(
+        {
+            "stopLoss": policy.stop_loss,
+            "takeProfit": policy.take_profit,
+            "trailing": trailing and {"activation": trailing.activation, "distance": trailing.distance},
+            "maxHoldingSeconds": policy.max_holding_seconds,
+            "flatBeforeCloseSeconds": policy.flat_before_close_seconds,
+        },
+        sort_keys=True,
+        separators=(",", ":"),
+        allow_nan=False,
+    )
+
+
+def decode_policy(text: str) -> ExitPolicy:
+    """The policy of a text made by `encode_policy`. Raises ExitPolicyError for anything else."""
+    try:
+        stored = json.loads(text)
+        trailing = stored["trailing"]
+        return ExitPolicy(
+            stop_loss=_ratio(stored["stopLoss"]),
+            take_profit=_ratio(stored["takeProfit"]),
+            trailing=trailing and TrailingStop(_number(trailing["activation"]), _number(trailing["distance"])),
+            max_holding_seconds=int(stored["maxHoldingSeconds"]),
+            flat_before_close_seconds=int(stored["flatBeforeCloseSeconds"]),
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise ExitPolicyError(f"the exit policy {text!r} is not one that this version writes ({error!r})") from error
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is not a finite number")
+    return float(value)
+
+
+def _ratio(value: object) -> float | None:
+    return None if value is None else _number(value)

@@ -1,0 +1,241 @@
+"""The journal itself: one folder, one process, one connection, one writer thread, one commit an operation."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection
+
+from openbell.domain.answers import Answer
+from openbell.domain.clock import Clock
+from openbell.domain.errors import JournalError
+from openbell.domain.orders import Fill, Intent, IntentState, OrderUpdate
+from openbell.domain.positions import BrokerPosition, ClosedTrade, Position
+from openbell.domain.statistics import Statistics
+from openbell.journal import reads, writes
+from openbell.journal.database import connect, journal_errors, prepare
+from openbell.journal.killpoints import reach
+from openbell.journal.lock import FolderLock
+from openbell.journal.recovery import Recovery, recover
+from openbell.journal.values import IntentRecord, JournalIdentity, JournalState
+
+T = TypeVar("T")
+
+
+class Journal:
+    """The durable memory of one runner. Every method is one transaction on the writer thread, in call order.
+
+    A write that returned is on the disk; one that raised JournalError changed nothing. Cancelling the caller does
+    not take a write back: it may still be committed, and doing it again changes nothing.
+    """
+
+    def __init__(self, lock: FolderLock, thread: ThreadPoolExecutor, connection: Connection, clock: Clock) -> None:
+        self._lock = lock
+        self._thread = thread
+        self._connection = connection
+        self._clock = clock
+        self._closed = False
+
+    @classmethod
+    def open(cls, folder: Path, *, clock: Clock) -> Journal:
+        """Lock the folder, then open or create `journal.db` in it.
+
+        Raises JournalLockedError while another process holds the folder, JournalError for a file that cannot be
+        read, is no journal, or is of another schema version.
+        """
+        lock = FolderLock(folder)
+        thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+
+        def start() -> Connection:
+            with journal_errors("opening"):
+                connection = connect(folder / "journal.db")
+                try:
+                    prepare(connection, clock.now())
+                except BaseException:
+                    connection.close()
+                    connection.engine.dispose()
+                    raise
+                return connection
+
+        try:
+            connection = thread.submit(start).result()
+        except BaseException:
+            thread.shutdown()
+            lock.release()
+            raise
+        return cls(lock, thread, connection, clock)
+
+    def close(self) -> None:
+        """Finish what was begun, close the file, then let the folder go."""
+        if self._closed:
+            return
+        self._closed = True
+
+        def stop() -> None:
+            self._connection.close()
+            self._connection.engine.dispose()
+
+        self._thread.submit(stop).result()
+        self._thread.shutdown()
+        self._lock.release()
+
+    async def _run(self, doing: str, work: Callable[[Connection], T], committed: str = "") -> T:
+        def transaction() -> T:
+            with journal_errors(doing), self._connection.begin():
+                result = work(self._connection)
+            if committed:
+                reach(committed)
+            return result
+
+        if self._closed:
+            raise JournalError(f"the journal failed while {doing}: it is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
+
+    # who writes
+
+    async def identity(self) -> JournalIdentity:
+        """Owner tag and highest epoch."""
+        return await self._run("reading its identity", reads.identity)
+
+    async def adopt_owner(self, uid: str) -> str:
+        """The owner tag: made from `uid` the first time, afterwards whatever was stored then."""
+        return await self._run("writing its owner", partial(writes.adopt_owner, uid=uid), "journal.owner.committed")
+
+    async def begin_epoch(self, epoch: int) -> None:
+        """Make `epoch` the current one. Raises StaleEpochError unless it is higher than every one before."""
+        await self._run("writing its epoch", partial(writes.begin_epoch, epoch=epoch), "journal.epoch.committed")
+
+    # what was decided and what came of it
+
+    async def commit_intents(
+        self, intents: Iterable[Intent], *, statistics: Statistics | None = None
+    ) -> frozenset[str]:
+        """Write a tick's intents in one commit; the references that were new (only these may be sent).
+
+        A reference that is already there is left out and its first content stays. Raises StaleEpochError, with
+        nothing written, when an intent's epoch is not the current one. `statistics` go into the same commit.
+        """
+        work = partial(writes.commit_intents, intents=tuple(intents), statistics=statistics, now=self._clock.now())
+        return await self._run("writing intents", work, "journal.intents.committed")
+
+    async def record_update(self, update: OrderUpdate) -> IntentState | None:
+        """What the broker says of an order; the state after it, or None where the journal has no such intent.
+
+        Updates may come late or twice: see `lifecycle.after_update`.
+        """
+        work = partial(writes.record_update, update=update, now=self._clock.now())
+        return await self._run("writing an order update", work, "journal.update.committed")
+
+    async def record_fill(
+        self, fill: Fill, position: Position, closed: ClosedTrade | None, *, statistics: Statistics | None = None
+    ) -> bool:
+        """Book a fill: fill, position after it, round trip and the intent's quantity in one commit.
+
+        False when its execution id was there already; then nothing changed, `statistics` included.
+        """
+        work = partial(
+            writes.record_fill,
+            fill=fill,
+            position=position,
+            closed=closed,
+            statistics=statistics,
+            now=self._clock.now(),
+        )
+        return await self._run("writing a fill", work, "journal.fill.committed")
+
+    async def adjust_position(self, adjustment_id: str, position: Position, closed: ClosedTrade | None = None) -> bool:
+        """Write a position that changed without a fill (a split, a reduction by the broker), once for each id."""
+        work = partial(
+            writes.adjust_position,
+            adjustment_id=adjustment_id,
+            position=position,
+            closed=closed,
+            now=self._clock.now(),
+        )
+        return await self._run("writing an adjustment", work)
+
+    async def save_positions(self, positions: Sequence[Position]) -> None:
+        """Write best price, policy and exit sequence of known positions; the sequence never goes back.
+
+        Quantity and money change by fills and adjustments only, so that an older snapshot cannot undo one.
+        """
+        work = partial(writes.save_positions, positions=tuple(positions))
+        await self._run("writing positions", work, "journal.positions.committed")
+
+    async def save_statistics(self, statistics: Statistics) -> None:
+        """Write all counters."""
+        work = partial(writes.save_statistics, statistics=statistics)
+        await self._run("writing statistics", work, "journal.statistics.committed")
+
+    async def remember_parameters(self, strategy: str, type_name: str, parameters: Mapping[str, object]) -> None:
+        """Keep a strategy's last good parameters."""
+        work = partial(
+            writes.remember_parameters,
+            strategy=strategy,
+            type_name=type_name,
+            document=json.dumps(dict(parameters), sort_keys=True, allow_nan=False),
+            now=self._clock.now(),
+        )
+        await self._run("writing parameters", work)
+
+    async def remember_day_start(self, day: date, equity: Decimal) -> Decimal:
+        """The equity that `day` started with: the first one given for the day, whoever gives another later."""
+        return await self._run("writing a day's equity", partial(writes.remember_day_start, day=day, equity=equity))
+
+    # what to go on from
+
+    async def load(self, *, since: datetime | None = None) -> JournalState:
+        """All that a runner needs after a restart; `fills_today` from `since` on (default: the last 24 hours)."""
+        start = self._clock.now() - timedelta(days=1) if since is None else since
+        return await self._run("reading its state", partial(reads.load, since=start))
+
+    async def record(self, order_ref: str) -> IntentRecord | None:
+        """One intent, open or final."""
+        return await self._run("reading an intent", partial(reads.record, order_ref=order_ref))
+
+    async def position(self, position_id: str) -> Position | None:
+        """One position, open or closed: a late fill goes on from it."""
+        return await self._run("reading a position", partial(reads.position, position_id=position_id))
+
+    async def orders(self, limit: int) -> tuple[IntentRecord, ...]:
+        """The newest intents, newest first."""
+        return await self._run("reading orders", partial(reads.orders, limit=limit))
+
+    async def trades(self, limit: int) -> tuple[ClosedTrade, ...]:
+        """The newest round trips, newest first."""
+        return await self._run("reading trades", partial(reads.trades, limit=limit))
+
+    async def known_fill_ids(self, since: datetime) -> frozenset[str]:
+        """Execution ids of the fills booked that were made from `since` on."""
+        return await self._run("reading fills", partial(reads.known_fill_ids, since=since))
+
+    async def order_times(self, since: datetime) -> tuple[datetime, ...]:
+        """When the intents from `since` on were made, oldest first; withdrawn ones were no orders."""
+        return await self._run("reading order times", partial(reads.order_times, since=since))
+
+    async def realized_pnl(self, since: datetime) -> Decimal:
+        """Profit realised by fills and adjustments from `since` on, after the fees of all fills since then."""
+        return await self._run("reading profits", partial(reads.realized_pnl, since=since))
+
+    async def compare(
+        self,
+        orders: Answer[tuple[OrderUpdate, ...]],
+        fills: Answer[tuple[Fill, ...]],
+        positions: Answer[tuple[BrokerPosition, ...]],
+        *,
+        remembered_since: datetime | None = None,
+        settled_before: datetime | None = None,
+    ) -> Recovery:
+        """Read what the broker's answers are about and compare (see `recovery.recover`). Writes nothing."""
+        facts = await self._run("comparing with the broker", partial(reads.facts, orders=orders, fills=fills))
+        return recover(
+            facts, orders, fills, positions, remembered_since=remembered_since, settled_before=settled_before
+        )

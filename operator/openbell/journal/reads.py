@@ -1,0 +1,161 @@
+"""What each operation reads, inside a transaction that is already open."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from types import MappingProxyType
+
+from sqlalchemy import ColumnElement, Connection, or_, select
+
+from openbell.domain.answers import Answer, Value
+from openbell.domain.money import ZERO
+from openbell.domain.orders import Fill, IntentState, OrderUpdate
+from openbell.domain.positions import ClosedTrade, Position
+from openbell.domain.statistics import Statistics
+from openbell.journal import rows, schema
+from openbell.journal.recovery import Facts
+from openbell.journal.values import IntentRecord, JournalIdentity, JournalState, StoredParameters
+
+_BATCH = 500  # values in one IN list, well below SQLite's limit of variables
+
+
+def identity(connection: Connection) -> JournalIdentity:
+    row = connection.execute(select(schema.journal.c.owner_tag, schema.journal.c.epoch)).one()
+    return JournalIdentity(row.owner_tag, row.epoch)
+
+
+def _records(connection: Connection, condition: ColumnElement[bool]) -> tuple[IntentRecord, ...]:
+    table = schema.intents
+    query = select(table).where(condition).order_by(table.c.created_at, table.c.order_ref)
+    return tuple(rows.record_of(row) for row in connection.execute(query).mappings())
+
+
+def record(connection: Connection, *, order_ref: str) -> IntentRecord | None:
+    found = _records(connection, schema.intents.c.order_ref == order_ref)
+    return found[0] if found else None
+
+
+def known_refs(connection: Connection, refs: Iterable[str]) -> frozenset[str]:
+    column = schema.intents.c.order_ref
+    found: set[str] = set()
+    for batch in _batches(refs):
+        found.update(connection.execute(select(column).where(column.in_(batch))).scalars())
+    return frozenset(found)
+
+
+def open_records(connection: Connection) -> tuple[IntentRecord, ...]:
+    return _records(connection, schema.intents.c.is_open == 1)
+
+
+def position(connection: Connection, *, position_id: str) -> Position | None:
+    table = schema.positions
+    row = connection.execute(select(table).where(table.c.position_id == position_id)).mappings().one_or_none()
+    return None if row is None else rows.position_of(row)
+
+
+def positions(connection: Connection) -> tuple[Position, ...]:
+    """Open positions and those that an open intent points at, oldest first."""
+    table = schema.positions
+    pointed_at = select(schema.intents.c.position_id).where(schema.intents.c.is_open == 1)
+    query = (
+        select(table)
+        .where(or_(table.c.is_open == 1, table.c.position_id.in_(pointed_at)))
+        .order_by(table.c.opened_at, table.c.position_id)
+    )
+    return tuple(rows.position_of(row) for row in connection.execute(query).mappings())
+
+
+def statistics(connection: Connection) -> Statistics:
+    document = connection.execute(select(schema.statistics.c.document)).scalar_one_or_none()
+    return Statistics() if document is None else rows.statistics_of(document)
+
+
+def fills(connection: Connection, *, since: datetime) -> tuple[Fill, ...]:
+    table = schema.fills
+    query = select(table).where(table.c.time >= since).order_by(table.c.time, table.c.execution_id)
+    return tuple(rows.fill_of(row) for row in connection.execute(query).mappings())
+
+
+def load(connection: Connection, *, since: datetime) -> JournalState:
+    who = identity(connection)
+    stored = connection.execute(select(schema.parameters)).all()
+    return JournalState(
+        owner_tag=who.owner_tag,
+        epoch=who.epoch,
+        open_intents=open_records(connection),
+        positions=positions(connection),
+        statistics=statistics(connection),
+        parameters=MappingProxyType(
+            {row.strategy: StoredParameters(row.type, json.loads(row.document)) for row in stored}
+        ),
+        fills_today=fills(connection, since=since),
+    )
+
+
+def orders(connection: Connection, *, limit: int) -> tuple[IntentRecord, ...]:
+    table = schema.intents
+    query = select(table).order_by(table.c.created_at.desc(), table.c.order_ref).limit(limit)
+    return tuple(rows.record_of(row) for row in connection.execute(query).mappings())
+
+
+def trades(connection: Connection, *, limit: int) -> tuple[ClosedTrade, ...]:
+    table = schema.trades
+    query = select(table).order_by(table.c.exit_time.desc(), table.c.closed_by).limit(limit)
+    return tuple(rows.trade_of(row) for row in connection.execute(query).mappings())
+
+
+def known_fill_ids(connection: Connection, *, since: datetime) -> frozenset[str]:
+    table = schema.fills
+    return frozenset(connection.execute(select(table.c.execution_id).where(table.c.time >= since)).scalars())
+
+
+def order_times(connection: Connection, *, since: datetime) -> tuple[datetime, ...]:
+    table = schema.intents
+    query = (
+        select(table.c.created_at)
+        .where(table.c.created_at >= since, table.c.state != IntentState.WITHDRAWN.value)
+        .order_by(table.c.created_at)
+    )
+    return tuple(connection.execute(query).scalars())
+
+
+def realized_pnl(connection: Connection, *, since: datetime) -> Decimal:
+    made = schema.fills
+    adjusted = schema.adjustments
+    total = ZERO
+    for realized, commission in connection.execute(
+        select(made.c.realized, made.c.commission).where(made.c.time >= since)
+    ):
+        total += realized - commission
+    for realized in connection.execute(select(adjusted.c.realized).where(adjusted.c.time >= since)).scalars():
+        total += realized
+    return total
+
+
+def facts(connection: Connection, *, orders: Answer[tuple[OrderUpdate, ...]], fills: Answer[tuple[Fill, ...]]) -> Facts:
+    """What the journal knows of everything that these answers name."""
+    told_orders = orders.value if isinstance(orders, Value) else ()
+    told_fills = fills.value if isinstance(fills, Value) else ()
+    records = {found.intent.order_ref: found for found in open_records(connection)}
+    named = {update.order_ref for update in told_orders} | {fill.order_ref for fill in told_fills}
+    for batch in _batches(named - records.keys()):
+        for found in _records(connection, schema.intents.c.order_ref.in_(batch)):
+            records[found.intent.order_ref] = found
+    booked: set[str] = set()
+    column = schema.fills.c.execution_id
+    for batch in _batches(fill.execution_id for fill in told_fills):
+        booked.update(connection.execute(select(column).where(column.in_(batch))).scalars())
+    return Facts(
+        owner_tag=identity(connection).owner_tag,
+        records=MappingProxyType(records),
+        positions=positions(connection),
+        booked_fills=frozenset(booked),
+    )
+
+
+def _batches(values: Iterable[str]) -> list[list[str]]:
+    ordered = sorted(set(values))
+    return [ordered[start : start + _BATCH] for start in range(0, len(ordered), _BATCH)]

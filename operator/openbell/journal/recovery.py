@@ -1,0 +1,209 @@
+"""Comparing the journal with the broker after a start or a lost connection. Pure: values in, decisions out.
+
+What the broker did not answer changes nothing. What it answered decides each open intent:
+
+1. It names the order → its word is recorded.
+2. It does not name the order, and both orders and executions were answered:
+   - fills of it cover the whole quantity → Filled;
+   - it never acknowledged the order and no fill is known → Withdrawn: the order is not there;
+   - it once acknowledged it (or filled a part) → Cancelled with what was filled.
+   But an order older than what the broker remembers may have been completed and forgotten, and one that was handed
+   over a moment ago may still be on its way. The first needs the broker's positions to agree with ours in that
+   symbol; the second stays in doubt until it has settled.
+3. Anything else stays in doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import TypeVar
+
+from openbell.domain.answers import Answer, Unknown, Value
+from openbell.domain.identity import is_ours
+from openbell.domain.money import ZERO
+from openbell.domain.orders import Fill, Intent, IntentState, OrderUpdate
+from openbell.domain.positions import BrokerPosition, Position
+from openbell.journal.lifecycle import after_update
+from openbell.journal.values import IntentRecord
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the journal knows: the open intents and every intent that the broker named, by reference."""
+
+    owner_tag: str | None
+    records: Mapping[str, IntentRecord]
+    positions: tuple[Position, ...]
+    booked_fills: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class MissingFill:
+    """An execution of an order of ours that is not booked yet, and the intent it belongs to."""
+
+    fill: Fill
+    intent: Intent
+
+
+@dataclass(frozen=True, slots=True)
+class PositionDifference:
+    """The broker holds something else in `symbol` than our lots and missing fills come to."""
+
+    symbol: str
+    ours: Decimal
+    brokers: Decimal
+    is_foreign: bool  # we hold nothing there and know of no order: somebody else's
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What follows from the comparison.
+
+    Record `updates`, book `missing_fills` (oldest first). `doubtful` and `awaiting_fills` name the intents that are
+    still open questions. `orphan_orders` and `orphan_fills` carry our owner tag, but no intent: the journal that
+    knew them was lost. `foreign_orders` are somebody else's.
+    """
+
+    updates: tuple[OrderUpdate, ...]
+    missing_fills: tuple[MissingFill, ...]
+    doubtful: tuple[str, ...]
+    awaiting_fills: tuple[str, ...]
+    orphan_orders: tuple[OrderUpdate, ...]
+    orphan_fills: tuple[Fill, ...]
+    foreign_orders: tuple[OrderUpdate, ...]
+    differences: tuple[PositionDifference, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def is_in_sync(self) -> bool:
+        """Whether entries may go on once updates and fills are recorded: everything of ours is accounted for."""
+        questions = (*self.unknown, *self.doubtful, *self.awaiting_fills, *self.orphan_orders, *self.orphan_fills)
+        return not questions and all(difference.is_foreign for difference in self.differences)
+
+
+def recover(
+    facts: Facts,
+    orders: Answer[tuple[OrderUpdate, ...]],
+    fills: Answer[tuple[Fill, ...]],
+    positions: Answer[tuple[BrokerPosition, ...]],
+    *,
+    remembered_since: datetime | None = None,
+    settled_before: datetime | None = None,
+) -> Recovery:
+    """Decide what the broker's answers mean for the journal.
+
+    `remembered_since`: orders and executions from then on are all in the answers (None: of all time).
+    `settled_before`: intents made at or after it may still be on their way (None: all have settled).
+    """
+    told = {update.order_ref: update for update in _items(orders)}
+    ours = [fill for fill in _items(fills) if _is_ours(fill.order_ref, facts)]
+    unbooked = _unbooked(ours, facts.booked_fills)
+    missing = tuple(
+        MissingFill(fill, facts.records[fill.order_ref].intent) for fill in unbooked if fill.order_ref in facts.records
+    )
+    differences: tuple[PositionDifference, ...] = ()
+    if not isinstance(positions, Unknown) and not isinstance(fills, Unknown):
+        differences = _differences(facts, unbooked, _items(positions))
+    differing = None if isinstance(positions, Unknown) else frozenset(found.symbol for found in differences)
+    complete = not isinstance(orders, Unknown) and not isinstance(fills, Unknown)
+
+    updates: list[OrderUpdate] = []
+    doubtful: list[str] = []
+    awaiting: list[str] = []
+    for record in sorted(facts.records.values(), key=lambda found: (found.intent.created_at, found.intent.order_ref)):
+        ref = record.intent.order_ref
+        coming = sum((item.fill.quantity for item in missing if item.fill.order_ref == ref), ZERO)
+        update = told.get(ref)
+        if update is None and complete and not record.state.is_final:
+            agreed = differing is not None and record.intent.symbol not in differing
+            update = _unnamed(record, coming, agreed, remembered_since, settled_before)
+        after = record if update is None else after_update(record, update, record.updated_at)
+        if update is not None and after != record:
+            updates.append(update)
+        covered = record.filled + coming >= record.intent.quantity
+        if after.state.is_final:
+            if replace(after, filled=after.filled + coming).expects_fills:
+                awaiting.append(ref)
+        elif not covered and (update is None or after.state is not IntentState.WORKING):
+            doubtful.append(ref)
+
+    unrecorded = [update for ref, update in told.items() if ref not in facts.records]
+    return Recovery(
+        updates=tuple(updates),
+        missing_fills=missing,
+        doubtful=tuple(doubtful),
+        awaiting_fills=tuple(awaiting),
+        orphan_orders=tuple(update for update in unrecorded if _is_ours(update.order_ref, facts)),
+        orphan_fills=tuple(fill for fill in unbooked if fill.order_ref not in facts.records),
+        foreign_orders=tuple(update for update in unrecorded if not _is_ours(update.order_ref, facts)),
+        differences=differences,
+        unknown=tuple(
+            f"{what}: {answer.why}"
+            for what, answer in (("orders", orders), ("executions", fills), ("positions", positions))
+            if isinstance(answer, Unknown)
+        ),
+    )
+
+
+def _items(answer: Answer[tuple[T, ...]]) -> tuple[T, ...]:
+    return answer.value if isinstance(answer, Value) else ()
+
+
+def _is_ours(order_ref: str, facts: Facts) -> bool:
+    return order_ref in facts.records or (facts.owner_tag is not None and is_ours(order_ref, facts.owner_tag))
+
+
+def _unbooked(fills: Iterable[Fill], booked: frozenset[str]) -> tuple[Fill, ...]:
+    """The fills that are not booked, each execution once, oldest first."""
+    by_id = {fill.execution_id: fill for fill in fills if fill.execution_id not in booked}
+    return tuple(sorted(by_id.values(), key=lambda fill: (fill.time, fill.execution_id)))
+
+
+def _unnamed(
+    record: IntentRecord,
+    coming: Decimal,
+    agreed: bool,
+    remembered_since: datetime | None,
+    settled_before: datetime | None,
+) -> OrderUpdate | None:
+    """What a complete answer that leaves out this open intent says of it; None: nothing for certain."""
+    intent = record.intent
+    filled = record.filled + coming
+    if filled >= intent.quantity:
+        return None  # booking its fills makes it Filled
+    if settled_before is not None and intent.created_at >= settled_before:
+        return None
+    if remembered_since is not None and intent.created_at < remembered_since and not agreed:
+        return None
+    never_seen = record.state is not IntentState.WORKING and filled == ZERO and record.reported == ZERO
+    return OrderUpdate(
+        order_ref=intent.order_ref,
+        state=IntentState.WITHDRAWN if never_seen else IntentState.CANCELLED,
+        broker_order_id=record.broker_order_id,
+        filled_quantity=filled,
+        detail="the broker does not know the order" if never_seen else "the broker no longer has the order",
+    )
+
+
+def _differences(
+    facts: Facts, unbooked: Iterable[Fill], held: Iterable[BrokerPosition]
+) -> tuple[PositionDifference, ...]:
+    ours: dict[str, Decimal] = {}
+    for position in facts.positions:
+        ours[position.symbol] = ours.get(position.symbol, ZERO) + position.quantity
+    for fill in unbooked:
+        ours[fill.symbol] = ours.get(fill.symbol, ZERO) + fill.quantity * fill.side.sign
+    brokers: dict[str, Decimal] = {}
+    for item in held:
+        brokers[item.symbol] = brokers.get(item.symbol, ZERO) + item.quantity
+    concerned = set(ours) | {record.intent.symbol for record in facts.records.values() if record.is_open}
+    return tuple(
+        PositionDifference(symbol, ours.get(symbol, ZERO), brokers.get(symbol, ZERO), symbol not in concerned)
+        for symbol in sorted(ours.keys() | brokers.keys())
+        if ours.get(symbol, ZERO) != brokers.get(symbol, ZERO)
+    )

@@ -1,0 +1,197 @@
+"""What each operation writes, inside a transaction that is already open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal
+
+from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import update as update_rows
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from openbell.domain.errors import JournalError, StaleEpochError
+from openbell.domain.identity import owner_tag
+from openbell.domain.money import ZERO
+from openbell.domain.orders import Fill, Intent, IntentState, OrderUpdate
+from openbell.domain.policies import encode_policy
+from openbell.domain.positions import ClosedTrade, Position
+from openbell.domain.statistics import Statistics
+from openbell.journal import reads, rows, schema
+from openbell.journal.killpoints import reach
+from openbell.journal.lifecycle import after_fill, after_update
+from openbell.journal.values import IntentRecord
+
+
+def adopt_owner(connection: Connection, *, uid: str) -> str:
+    """Store the owner's tag unless there is one; the tag that is stored then."""
+    table = schema.journal
+    stored = connection.execute(select(table.c.owner_tag)).scalar_one()
+    if stored is not None:
+        return str(stored)
+    tag = owner_tag(uid)
+    connection.execute(update_rows(table).values(owner_tag=tag))
+    reach("journal.owner.written")
+    return tag
+
+
+def begin_epoch(connection: Connection, *, epoch: int) -> None:
+    """Raise the epoch, never lower or repeat it."""
+    current = reads.identity(connection).epoch
+    if epoch <= current:
+        raise StaleEpochError(f"epoch {epoch} is not higher than {current}, which the journal has seen")
+    connection.execute(update_rows(schema.journal).values(epoch=epoch))
+    reach("journal.epoch.written")
+
+
+def commit_intents(
+    connection: Connection, *, intents: tuple[Intent, ...], statistics: Statistics | None, now: datetime
+) -> frozenset[str]:
+    """Insert the intents that are not there yet."""
+    current = reads.identity(connection).epoch
+    for intent in intents:
+        if intent.epoch != current:
+            raise StaleEpochError(
+                f"intent {intent.order_ref} carries epoch {intent.epoch}, but the journal's is {current}"
+            )
+    reach("journal.intents.begun")
+    by_ref: dict[str, Intent] = {}
+    for intent in intents:
+        by_ref.setdefault(intent.order_ref, intent)
+    known = reads.known_refs(connection, by_ref)
+    new = [intent for ref, intent in by_ref.items() if ref not in known]
+    if new:
+        connection.execute(insert(schema.intents), [rows.intent_row(intent, now) for intent in new])
+    if statistics is not None:
+        save_statistics(connection, statistics=statistics)
+    reach("journal.intents.written")
+    return frozenset(intent.order_ref for intent in new)
+
+
+def _write_record(connection: Connection, record: IntentRecord) -> None:
+    table = schema.intents
+    connection.execute(
+        update_rows(table).where(table.c.order_ref == record.intent.order_ref).values(rows.record_changes(record))
+    )
+
+
+def record_update(connection: Connection, *, update: OrderUpdate, now: datetime) -> IntentState | None:
+    """Move an intent on by the broker's word."""
+    record = reads.record(connection, order_ref=update.order_ref)
+    if record is None:
+        return None
+    changed = after_update(record, update, now)
+    if changed != record:
+        _write_record(connection, changed)
+        reach("journal.update.written")
+    return changed.state
+
+
+def record_fill(
+    connection: Connection,
+    *,
+    fill: Fill,
+    position: Position,
+    closed: ClosedTrade | None,
+    statistics: Statistics | None,
+    now: datetime,
+) -> bool:
+    """Book a fill unless its execution is booked already."""
+    if fill.symbol != position.symbol:
+        raise JournalError(f"fill {fill.execution_id} is of {fill.symbol}, but its position is of {position.symbol}")
+    reach("journal.fill.begun")
+    before = reads.position(connection, position_id=position.position_id)
+    realized = position.realized_pnl - (before.realized_pnl if before else ZERO)
+    inserted = connection.execute(
+        upsert(schema.fills).values(rows.fill_row(fill, position.position_id, realized)).on_conflict_do_nothing()
+    )
+    if inserted.rowcount == 0:
+        return False
+    reach("journal.fill.recorded")
+    _write_position(connection, position, before)
+    if closed is not None:
+        connection.execute(insert(schema.trades).values(rows.trade_row(closed, fill.execution_id)))
+    record = reads.record(connection, order_ref=fill.order_ref)
+    if record is not None:
+        _write_record(connection, after_fill(record, fill, now))
+    if statistics is not None:
+        save_statistics(connection, statistics=statistics)
+    reach("journal.fill.written")
+    return True
+
+
+def adjust_position(
+    connection: Connection, *, adjustment_id: str, position: Position, closed: ClosedTrade | None, now: datetime
+) -> bool:
+    """Write a position that changed without a fill, unless this adjustment is written already."""
+    before = reads.position(connection, position_id=position.position_id)
+    realized = position.realized_pnl - (before.realized_pnl if before else ZERO)
+    inserted = connection.execute(
+        upsert(schema.adjustments)
+        .values(adjustment_id=adjustment_id, position_id=position.position_id, time=now, realized=realized)
+        .on_conflict_do_nothing()
+    )
+    if inserted.rowcount == 0:
+        return False
+    _write_position(connection, position, before)
+    if closed is not None:
+        connection.execute(insert(schema.trades).values(rows.trade_row(closed, adjustment_id)))
+    return True
+
+
+def _write_position(connection: Connection, position: Position, before: Position | None) -> None:
+    if before is None:
+        connection.execute(insert(schema.positions).values(rows.position_row(position)))
+        return
+    # An exit's identity comes from the sequence: it must not be used twice, whatever the caller remembers.
+    kept = replace(position, exit_sequence=max(position.exit_sequence, before.exit_sequence))
+    table = schema.positions
+    connection.execute(
+        update_rows(table).where(table.c.position_id == position.position_id).values(rows.position_row(kept))
+    )
+
+
+def save_positions(connection: Connection, *, positions: tuple[Position, ...]) -> None:
+    """Write what changes between fills."""
+    table = schema.positions
+    for position in positions:
+        changed = connection.execute(
+            update_rows(table)
+            .where(table.c.position_id == position.position_id)
+            .values(
+                best_price=position.best_price,
+                policy=encode_policy(position.policy),
+                exit_sequence=func.max(table.c.exit_sequence, position.exit_sequence),
+            )
+        )
+        if changed.rowcount == 0:
+            raise JournalError(f"position {position.position_id} is not in the journal: no fill of it was booked")
+    reach("journal.positions.written")
+
+
+def save_statistics(connection: Connection, *, statistics: Statistics) -> None:
+    """Replace the counters."""
+    document = rows.statistics_document(statistics)
+    connection.execute(
+        upsert(schema.statistics)
+        .values(id=1, document=document)
+        .on_conflict_do_update(index_elements=["id"], set_={"document": document})
+    )
+    reach("journal.statistics.written")
+
+
+def remember_parameters(connection: Connection, *, strategy: str, type_name: str, document: str, now: datetime) -> None:
+    """Replace a strategy's parameters."""
+    values = {"type": type_name, "document": document, "updated_at": now}
+    connection.execute(
+        upsert(schema.parameters)
+        .values(strategy=strategy, **values)
+        .on_conflict_do_update(index_elements=["strategy"], set_=values)
+    )
+
+
+def remember_day_start(connection: Connection, *, day: date, equity: Decimal) -> Decimal:
+    """Store a day's first equity; the one that is stored then."""
+    table = schema.day_starts
+    connection.execute(upsert(table).values(day=day.isoformat(), equity=equity).on_conflict_do_nothing())
+    return Decimal(connection.execute(select(table.c.equity).where(table.c.day == day.isoformat())).scalar_one())
