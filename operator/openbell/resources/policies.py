@@ -1,0 +1,193 @@
+"""Blocks of the spec that say how to trade: sizing, exits, risk, and what pausing and stopping do."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from openbell.domain.positions import ExitPolicy, TrailingStop
+from openbell.resources.common import Bool, Model, PositiveMoney, Ratio, Rule
+
+YEAR_SECONDS = 31_536_000
+
+ProfitRatio = Annotated[float, Field(strict=True, ge=0, le=10)]
+HoldingSeconds = Annotated[int, Field(strict=True, ge=0, le=YEAR_SECONDS)]
+CloseSeconds = Annotated[int, Field(strict=True, ge=0, le=86_400)]
+
+_FRACTIONS_ORDERED = "spec.sizing.minFraction must not be above spec.sizing.maxFraction"
+
+
+class PausedExits(StrEnum):
+    CONTINUE = "Continue"
+    HALT = "Halt"
+
+
+class PausedOrders(StrEnum):
+    KEEP = "Keep"
+    CANCEL_ENTRIES = "CancelEntries"
+
+
+class StoppedPositions(StrEnum):
+    KEEP = "Keep"
+    FLATTEN = "Flatten"
+
+
+class StoppedRunner(StrEnum):
+    KEEP = "Keep"
+    SCALE_TO_ZERO = "ScaleToZero"
+
+
+class PausePolicy(Model):
+    """What pausing does besides closing the gate for entries."""
+
+    exits: PausedExits = Field(
+        PausedExits.CONTINUE,
+        description="Continue: exits go on while paused. Halt: they stop too, and the condition "
+        "UnmonitoredPositions is raised while positions are open.",
+    )
+    open_orders: PausedOrders = Field(
+        PausedOrders.CANCEL_ENTRIES,
+        description="CancelEntries: working entry orders are cancelled when pausing. Keep: they stay.",
+    )
+
+
+class StopPolicy(Model):
+    """What stopping (enabled false, or deletion) does with positions and with the runner."""
+
+    positions: StoppedPositions = Field(
+        StoppedPositions.KEEP,
+        description="Keep: positions stay open, without exits. Flatten: they are closed at the market first.",
+    )
+    runner: StoppedRunner = Field(
+        StoppedRunner.KEEP,
+        description="Keep: the runner pod stays and answers its API. ScaleToZero: no pod; volume and journal stay.",
+    )
+
+
+class SizingSpec(Model):
+    """How large an entry is: a fraction of equity, linear in confidence above minConfidence, then capped."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.minFraction <= self.maxFraction",
+            message=_FRACTIONS_ORDERED,
+            check=lambda sizing: sizing.min_fraction <= sizing.max_fraction,
+            field_path=".minFraction",
+        ),
+    )
+
+    min_fraction: Ratio = Field(0.02, description="Fraction of equity of an entry at exactly minConfidence.")
+    max_fraction: Ratio = Field(0.10, description="Fraction of equity of an entry at confidence 1.")
+    max_notional: PositiveMoney = Field(
+        Decimal(25000), description="Most that one entry may cost, in the account's currency, as a decimal string."
+    )
+    max_equity_fraction: Ratio = Field(
+        0.25, description="Largest fraction of equity that one symbol may reach, all strategies together."
+    )
+
+
+class SizingOverrides(Model):
+    """A strategy's own sizing; what is left out is its scheduler's."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.minFraction) || !has(self.maxFraction) || self.minFraction <= self.maxFraction",
+            message=_FRACTIONS_ORDERED,
+            check=lambda sizing: (
+                sizing.min_fraction is None or sizing.max_fraction is None or sizing.min_fraction <= sizing.max_fraction
+            ),
+            field_path=".minFraction",
+        ),
+    )
+
+    min_fraction: Ratio | None = Field(None, description="Fraction of equity of an entry at exactly minConfidence.")
+    max_fraction: Ratio | None = Field(None, description="Fraction of equity of an entry at confidence 1.")
+    max_notional: PositiveMoney | None = Field(
+        None, description="Most that one entry may cost, in the account's currency, as a decimal string."
+    )
+    max_equity_fraction: Ratio | None = Field(
+        None, description="Largest fraction of equity that one symbol may reach, all strategies together."
+    )
+
+    def over(self, base: SizingSpec) -> SizingSpec:
+        """`base` with what is set here; raises pydantic's ValidationError where the two do not fit together."""
+        return SizingSpec.model_validate(base.model_dump() | self.model_dump(exclude_none=True))
+
+
+class TrailingSpec(Model):
+    """A stop that follows the best price."""
+
+    activation: ProfitRatio = Field(
+        0.0, description="Profit, as a ratio of the entry price, from which the trailing stop is active."
+    )
+    distance: Ratio = Field(
+        description="Distance of the stop from the best price since the entry, as a ratio of that price; "
+        "0 turns the trailing stop off."
+    )
+
+    def to_stop(self) -> TrailingStop | None:
+        """The domain's value; None where the distance turns it off."""
+        return TrailingStop(self.activation, self.distance) if self.distance else None
+
+
+class ExitsSpec(Model):
+    """When a position is left. Whatever comes first counts; 0 turns a rule off."""
+
+    stop_loss: Ratio = Field(0.02, description="Leave at this loss, as a ratio of the entry price; 0 = off.")
+    take_profit: ProfitRatio = Field(0.04, description="Leave at this profit, as a ratio of the entry price; 0 = off.")
+    trailing: TrailingSpec | None = Field(None, description="Trailing stop; absent = off.")
+    max_holding_seconds: HoldingSeconds = Field(0, description="Leave after so many seconds; 0 = off.")
+    flat_before_close_seconds: CloseSeconds = Field(
+        0, description="Leave so many seconds before the session closes; 0 = positions may stay overnight."
+    )
+
+    def to_policy(self) -> ExitPolicy:
+        """The domain's exit policy, in which None stands for a rule that is off."""
+        return ExitPolicy(
+            stop_loss=self.stop_loss or None,
+            take_profit=self.take_profit or None,
+            trailing=self.trailing.to_stop() if self.trailing else None,
+            max_holding_seconds=self.max_holding_seconds,
+            flat_before_close_seconds=self.flat_before_close_seconds,
+        )
+
+
+class ExitsOverrides(Model):
+    """A strategy's own exits; what is left out is its scheduler's."""
+
+    stop_loss: Ratio | None = Field(None, description="Leave at this loss, as a ratio of the entry price; 0 = off.")
+    take_profit: ProfitRatio | None = Field(
+        None, description="Leave at this profit, as a ratio of the entry price; 0 = off."
+    )
+    trailing: TrailingSpec | None = Field(
+        None, description="Trailing stop; distance 0 turns the scheduler's off for this strategy."
+    )
+    max_holding_seconds: HoldingSeconds | None = Field(None, description="Leave after so many seconds; 0 = off.")
+    flat_before_close_seconds: CloseSeconds | None = Field(
+        None, description="Leave so many seconds before the session closes; 0 = positions may stay overnight."
+    )
+
+    def over(self, base: ExitsSpec) -> ExitsSpec:
+        """`base` with what is set here."""
+        return ExitsSpec.model_validate(base.model_dump() | self.model_dump(exclude_none=True))
+
+
+class RiskSpec(Model):
+    """Limits of the whole scheduler. They only ever block openings, never exits."""
+
+    allow_short: Bool = Field(False, description="Whether a Sell without a position opens a short one.")
+    max_order_notional: PositiveMoney = Field(
+        Decimal(50000), description="Most that one opening order may be worth, as a decimal string."
+    )
+    max_daily_loss_fraction: Annotated[float, Field(strict=True, ge=0.001, le=1)] = Field(
+        0.05, description="Openings stop for the day once the day's loss reaches this fraction of equity; 1 = off."
+    )
+    max_orders_per_minute: Annotated[int, Field(strict=True, ge=1, le=10_000)] = Field(
+        30, description="Most opening orders within one minute."
+    )
+    max_orders_per_day: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = Field(
+        500, description="Most opening orders within one trading day."
+    )

@@ -1,0 +1,243 @@
+"""Blocks of the scheduler's spec that say where it trades: market calendar, broker, market data."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from pydantic import Field, WithJsonSchema
+
+from openbell.resources.common import (
+    Bool,
+    CalendarDate,
+    Model,
+    Money,
+    PositiveMoney,
+    Rule,
+    Symbol,
+    list_type,
+    matching,
+    no_duplicates,
+)
+
+_TIME_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+TimeOfDay = Annotated[
+    str,
+    Field(strict=True),
+    matching(_TIME_PATTERN, 'must be a time of day in quotes, like "13:00"'),
+    WithJsonSchema({"type": "string", "pattern": _TIME_PATTERN, "maxLength": 5}),
+]
+
+_ADDRESS_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?:[0-9]{1,5})?$"
+Address = Annotated[
+    str,
+    Field(strict=True),
+    matching(_ADDRESS_PATTERN, "must be empty or host:port"),
+    WithJsonSchema({"type": "string", "pattern": _ADDRESS_PATTERN, "maxLength": 260}),
+]
+
+# No part may begin with a dot, so that a path cannot leave the data folder.
+_FILE_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$"
+DataFile = Annotated[
+    str,
+    Field(strict=True, max_length=255),
+    matching(_FILE_PATTERN, "must be a path within the data folder, like stocks.csv.gz"),
+    WithJsonSchema({"type": "string", "pattern": _FILE_PATTERN, "maxLength": 255}),
+]
+
+BasisPoints = Annotated[float, Field(strict=True, ge=0, le=1000)]
+
+
+class Calendar(StrEnum):
+    XNYS = "XNYS"
+    ALWAYS = "Always"
+
+
+class BrokerType(StrEnum):
+    SIMULATED = "Simulated"
+    IBKR = "IBKR"
+
+
+class Mode(StrEnum):
+    PAPER = "Paper"
+    LIVE = "Live"
+
+
+class MarketDataType(StrEnum):
+    BROKER = "Broker"
+    SYNTHETIC = "Synthetic"
+    REPLAY = "Replay"
+
+
+class EarlyClose(Model):
+    """One day on which the session ends early."""
+
+    date: CalendarDate = Field(description="The day, in the exchange's time zone.")
+    time: TimeOfDay = Field(description='When the session ends, in the exchange\'s time zone, like "13:00".')
+
+    def to_time(self) -> dt.time:
+        """The end of the session as a wall-clock time of the exchange."""
+        return dt.time.fromisoformat(self.time)
+
+
+class MarketSpec(Model):
+    """When there is a market."""
+
+    calendar: Calendar = Field(
+        Calendar.XNYS,
+        description="XNYS: sessions, holidays and early closes of the New York Stock Exchange. "
+        "Always: a market without sessions.",
+    )
+    hours_only: Bool = Field(True, description="Whether entries are only evaluated while the session is open.")
+    extra_closures: Annotated[tuple[CalendarDate, ...], no_duplicates(str, "{} is listed twice")] = Field(
+        (),
+        max_length=100,
+        description="Further days without a session, such as one closed at short notice.",
+        json_schema_extra=list_type("set"),
+    )
+    early_closes: Annotated[tuple[EarlyClose, ...], no_duplicates(lambda day: day.date, "{} is listed twice")] = Field(
+        (),
+        max_length=100,
+        description="Further days on which the session ends early.",
+        json_schema_extra=list_type("map", "date"),
+    )
+
+
+class SimulatedBrokerSpec(Model):
+    """The built-in broker: fills at the next quote or bar, with spread, slippage and commission."""
+
+    address: Address = Field(
+        "",
+        description="host:port of a venue served by `openbell venue`; empty = the venue runs inside the runner and "
+        "its book is kept on the runner's volume.",
+    )
+    starting_cash: PositiveMoney = Field(Decimal(100000), description="Cash of a new account, as a decimal string.")
+    slippage_bps: BasisPoints = Field(1.0, description="Slippage of a market order, in hundredths of a percent.")
+    spread_bps: BasisPoints = Field(2.0, description="Distance of bid and ask, in hundredths of a percent.")
+    commission_per_share: Money = Field(Decimal("0.005"), description="Commission for each share, as a decimal string.")
+    minimum_commission: Money = Field(Decimal(1), description="Least commission of an order, as a decimal string.")
+    partial_fills: Bool = Field(False, description="Whether orders may be filled in several parts.")
+
+
+class IBKRSpec(Model):
+    """How to reach Interactive Brokers' TWS or IB Gateway."""
+
+    host: Annotated[str, Field(strict=True, min_length=1, max_length=253)] = Field(
+        description="Host name or address of TWS or IB Gateway."
+    )
+    port: Annotated[int, Field(strict=True, ge=1, le=65_535)] = Field(
+        4002, description="Port of its API: 4002 is IB Gateway's for paper trading."
+    )
+    account: Annotated[str, Field(strict=True, max_length=32)] = Field(
+        "", description="The account to trade; empty = the only one that the gateway reports."
+    )
+
+
+class BrokerSpec(Model):
+    """Who executes orders."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.type == 'IBKR' || !has(self.ibkr)",
+            message="spec.broker.ibkr is only allowed when spec.broker.type is IBKR",
+            check=lambda broker: broker.type is BrokerType.IBKR or broker.ibkr is None,
+            field_path=".ibkr",
+            reason="FieldValueForbidden",
+        ),
+        Rule(
+            cel="self.type != 'IBKR' || has(self.ibkr)",
+            message="spec.broker.ibkr is required when spec.broker.type is IBKR",
+            check=lambda broker: broker.type is not BrokerType.IBKR or broker.ibkr is not None,
+            field_path=".ibkr",
+            reason="FieldValueRequired",
+        ),
+    )
+
+    type: BrokerType = Field(
+        BrokerType.SIMULATED, description="Simulated: built in. IBKR: Interactive Brokers, described by ibkr."
+    )
+    simulated: SimulatedBrokerSpec = Field(
+        default_factory=SimulatedBrokerSpec, description="Settings of the simulated broker."
+    )
+    ibkr: IBKRSpec | None = Field(None, description="Required for type IBKR, refused for any other.")
+
+
+class SyntheticSpec(Model):
+    """Prices that are a function of seed, symbol and time, so that a restart continues them."""
+
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] = Field(
+        1, description="Another seed gives another market."
+    )
+    volatility: Annotated[float, Field(strict=True, ge=0, le=1000)] = Field(
+        0.3, description="Annualised volatility of the prices, as a ratio."
+    )
+    start_price: PositiveMoney = Field(
+        Decimal(100), description="Price around which a symbol moves, as a decimal string."
+    )
+
+
+class Split(Model):
+    """A stock split, applied to bars, positions and indicators on its date."""
+
+    symbol: Symbol = Field(description="The symbol that was split.")
+    date: CalendarDate = Field(description="First day on which the split prices trade.")
+    ratio: Annotated[float, Field(strict=True, ge=0.001, le=1000)] = Field(
+        description="New shares for each old one: 2 for a split of 2:1."
+    )
+
+
+class ReplaySpec(Model):
+    """Recorded bars, traded in simulated time."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.from < self.to",
+            message="spec.marketData.replay.from must be before spec.marketData.replay.to",
+            check=lambda replay: replay.from_date < replay.to_date,
+            field_path=".from",
+        ),
+    )
+
+    file: DataFile = Field(description="CSV file of bars within the data folder, like stocks.csv.gz.")
+    from_date: CalendarDate = Field(alias="from", description="First day to trade.")
+    to_date: CalendarDate = Field(alias="to", description="Day before which the replay ends.")
+    splits: Annotated[
+        tuple[Split, ...],
+        no_duplicates(lambda split: (split.symbol, str(split.date)), "{} is listed twice"),
+    ] = Field(
+        (),
+        max_length=1000,
+        description="Splits within the recorded time, for bars that are not adjusted.",
+        json_schema_extra=list_type("map", "symbol", "date"),
+    )
+
+
+class MarketDataSpec(Model):
+    """Where bars and quotes come from."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.type == 'Replay' || !has(self.replay)",
+            message="spec.marketData.replay is only allowed when spec.marketData.type is Replay",
+            check=lambda data: data.type is MarketDataType.REPLAY or data.replay is None,
+            field_path=".replay",
+            reason="FieldValueForbidden",
+        ),
+        Rule(
+            cel="self.type != 'Replay' || has(self.replay)",
+            message="spec.marketData.replay is required when spec.marketData.type is Replay",
+            check=lambda data: data.type is not MarketDataType.REPLAY or data.replay is not None,
+            field_path=".replay",
+            reason="FieldValueRequired",
+        ),
+    )
+
+    type: MarketDataType = Field(
+        MarketDataType.BROKER,
+        description="Broker: the broker's own (of the simulated broker: synthetic). Synthetic: prices made from a "
+        "seed. Replay: recorded bars in simulated time.",
+    )
+    synthetic: SyntheticSpec = Field(default_factory=SyntheticSpec, description="Settings of the synthetic market.")
+    replay: ReplaySpec | None = Field(None, description="Required for type Replay, refused for any other.")
