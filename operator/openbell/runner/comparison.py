@@ -1,0 +1,175 @@
+"""Keeps the journal and the broker in agreement: follows the broker's events, and compares after every doubt.
+
+Entries are held (`gate.in_sync`) from every new connection until everything of ours is accounted for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import structlog
+
+from openbell.brokers.base import Broker, ConnectionChanged
+from openbell.domain.answers import Unknown, Value
+from openbell.domain.clock import Clock
+from openbell.domain.errors import BrokerError, JournalError, StaleEpochError
+from openbell.domain.orders import Fill, OrderUpdate
+from openbell.journal import Journal, killpoints
+from openbell.journal.recovery import Recovery
+from openbell.runner.desk import Desk
+from openbell.runner.gate import Gate
+from openbell.runner.ledger import Ledger
+from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
+
+log = structlog.get_logger("openbell.comparison")
+
+COMPARE_EVERY_SECONDS = 60.0
+RETRY_SECONDS = 1.0
+SETTLING = timedelta(seconds=10)  # an order this young may still be on its way when the broker does not name it
+FILLS_SINCE = timedelta(days=7)
+
+
+class Comparison:
+    """The broker's events in, the desk's bookings out; `why` says what is not in agreement."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        journal: Journal,
+        desk: Desk,
+        gate: Gate,
+        ledger: Ledger,
+        clock: Clock,
+        metrics: RunnerMetrics,
+        announce: Callable[[], None],
+    ) -> None:
+        self._broker = broker
+        self._journal = journal
+        self._desk = desk
+        self._gate = gate
+        self._ledger = ledger
+        self._clock = clock
+        self._metrics = metrics
+        self._announce = announce
+        self._due = asyncio.Event()
+        self._connected_at: datetime = clock.now()
+        self._comparing = asyncio.Lock()
+        self.why = "not compared yet"
+        self.reason = "Comparing"
+
+    async def follow(self) -> None:
+        """Consume the broker's events, in its order, until cancelled."""
+        async for event in self._broker.events():
+            if isinstance(event, Fill):
+                await self._desk.on_fill(event)
+            elif isinstance(event, OrderUpdate):
+                await self._desk.on_update(event)
+            else:
+                self.on_connection(event)
+
+    def on_connection(self, event: ConnectionChanged) -> None:
+        """A connection that came up is compared before any entry; one that went down leaves everything as it is."""
+        self._gate.broker_connected = event.connected
+        self._metrics.broker_connected.set(event.connected)
+        log.info("broker.connected" if event.connected else "broker.disconnected", why=event.why)
+        self._not_in_sync("Comparing" if event.connected else "Disconnected", event.why or "not compared yet")
+        if event.connected:
+            self._connected_at = self._clock.now()
+            self._due.set()
+
+    async def run(self) -> None:
+        """Compare when asked to, when an order is overdue, and once a minute, until cancelled."""
+        last = self._clock.monotonic()
+        while True:
+            try:
+                async with asyncio.timeout(RETRY_SECONDS):
+                    await self._due.wait()
+            except TimeoutError:
+                pass
+            overdue = self._desk.overdue()
+            self._desk.doubt(overdue)
+            is_late = self._clock.monotonic() - last > COMPARE_EVERY_SECONDS
+            if not self._broker.is_connected or not (
+                self._due.is_set() or overdue or is_late or not self._gate.in_sync
+            ):
+                continue
+            self._due.clear()
+            last = self._clock.monotonic()
+            await self.compare()
+
+    async def compare(self) -> None:
+        """Ask the broker for everything, take its word, and say whether entries may go on."""
+        async with self._comparing:
+            try:
+                found = await self._ask()
+            except StaleEpochError:
+                raise
+            except (BrokerError, JournalError) as error:
+                self._metrics.errors.labels(ErrorKind.BROKER.value).inc()
+                self._not_in_sync("Unknown", str(error))
+                return
+            killpoints.reach("comparison.answered")
+            for update in found.updates:
+                await self._desk.on_update(update)
+            for missing in found.missing_fills:
+                await self._desk.on_fill(missing.fill)
+            killpoints.reach("comparison.applied")
+            self._conclude(found)
+
+    async def _ask(self) -> Recovery:
+        now = self._clock.now()
+        orders = await self._broker.orders()
+        fills = await self._broker.fills(now - FILLS_SINCE)
+        positions = await self._broker.positions()
+        account = await self._broker.account()
+        if isinstance(account, Value):
+            self._ledger.account = account.value
+        return await self._journal.compare(
+            orders,
+            fills,
+            positions,
+            remembered_since=now - FILLS_SINCE,
+            settled_before=max(self._connected_at, now - SETTLING),
+        )
+
+    def _conclude(self, found: Recovery) -> None:
+        if found.is_in_sync:
+            if not self._gate.in_sync:
+                log.info("broker.in-sync")
+            self._gate.in_sync = True
+            self.reason, self.why = "InSync", "orders and positions agree with the broker"
+            self._announce()
+            return
+        if self._gate.in_sync and (found.unknown or self._desk.in_flight):
+            return  # unknown changes nothing, and what is under way explains a difference: look again
+        if found.unknown:
+            self._not_in_sync("Unknown", f"the broker did not answer: {found.unknown[0]}")
+        elif found.differences and any(not difference.is_foreign for difference in found.differences):
+            difference = next(item for item in found.differences if not item.is_foreign)
+            self._not_in_sync(
+                "PositionMismatch",
+                f"the broker holds {difference.brokers:f} {difference.symbol} where we own {difference.ours:f}",
+            )
+        elif found.doubtful or found.awaiting_fills:
+            names = ", ".join((*found.doubtful, *found.awaiting_fills)[:3])
+            self._not_in_sync("OrdersInDoubt", f"no final word of the broker on {names}")
+        else:
+            self._not_in_sync("OrphanOrders", "the broker has orders of ours that the journal does not know")
+
+    def _not_in_sync(self, reason: str, why: str) -> None:
+        if (self._gate.in_sync, self.reason, self.why) == (False, reason, why):
+            return
+        self._gate.in_sync = False
+        self.reason, self.why = reason, why
+        log.warning("broker.not-in-sync", reason=reason, why=why)
+        self._announce()
+
+    async def held_by_broker(self) -> dict[str, Decimal] | Unknown:
+        """What the broker holds by symbol, for the limit on exits; Unknown where it does not answer."""
+        answer = await self._broker.positions()
+        if isinstance(answer, Unknown):
+            return answer
+        return {item.symbol: item.quantity for item in (answer.value if isinstance(answer, Value) else ())}

@@ -1,0 +1,292 @@
+"""The order desk: persists intents, hands them over through the gate, and follows each to its end.
+
+An intent's life here: committed to the journal → gate → bytes handed over → acknowledged → filled, cancelled or
+rejected. Nothing is ever handed over twice, and whatever has no final word of the broker stays in `in_flight`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from openbell.brokers.base import Broker, NotSentError
+from openbell.domain.clock import Clock
+from openbell.domain.errors import BrokerError, JournalError, StaleEpochError
+from openbell.domain.money import ZERO
+from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, OrderUpdate
+from openbell.domain.policies import decode_policy
+from openbell.domain.positions import ClosedTrade, ExitPolicy
+from openbell.domain.reasons import Reason
+from openbell.engine.portfolio import Booked, book
+from openbell.journal import IntentRecord, Journal, killpoints
+from openbell.journal.lifecycle import after_fill, after_update
+from openbell.runner.gate import Gate
+from openbell.runner.ledger import Ledger, counted_fill, counted_rejection
+from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
+
+log = structlog.get_logger("openbell.desk")
+
+T = TypeVar("T")
+ANSWER_SECONDS = 5.0  # without an acknowledgement for this long, an order is in doubt
+
+
+@dataclass(slots=True)
+class InFlight:
+    """An intent that is not over, and since when (monotonic) a send or a cancel of it waits for an answer."""
+
+    record: IntentRecord
+    handed_over_at: float = 0.0
+    cancel_asked_at: float | None = None
+
+    @property
+    def intent(self) -> Intent:
+        return self.record.intent
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether a send or a cancel has no answer yet."""
+        return self.record.state in {IntentState.INTENDED, IntentState.DOUBTFUL} or self.cancel_asked_at is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the desk tells others of an intent: its record, and the fill and round trip where there are any."""
+
+    record: IntentRecord
+    fill: Fill | None = None
+    closed: ClosedTrade | None = None
+
+
+class Desk:
+    """Sends and follows orders. All methods run on the event loop's thread."""
+
+    def __init__(
+        self, broker: Broker, journal: Journal, gate: Gate, ledger: Ledger, clock: Clock, metrics: RunnerMetrics
+    ) -> None:
+        self._broker = broker
+        self._journal = journal
+        self._gate = gate
+        self._ledger = ledger
+        self._clock = clock
+        self._metrics = metrics
+        self._booking = asyncio.Lock()
+        self.in_flight: dict[str, InFlight] = {}
+        self.listeners: list[Callable[[Told], None]] = []
+
+    # -- asking ------------------------------------------------------------------------------------------------
+
+    def unanswered(self) -> tuple[str, ...]:
+        """References of orders whose send or cancel the broker has not answered."""
+        return tuple(ref for ref, flying in self.in_flight.items() if flying.is_unanswered)
+
+    def overdue(self) -> tuple[str, ...]:
+        """Those that have waited longer than an answer takes."""
+        latest = self._clock.monotonic() - ANSWER_SECONDS
+        return tuple(
+            ref
+            for ref, flying in self.in_flight.items()
+            if flying.is_unanswered and (flying.cancel_asked_at or flying.handed_over_at) < latest
+        )
+
+    def working_entries(self) -> tuple[Intent, ...]:
+        """Entries that may still open something."""
+        return tuple(f.intent for f in self.in_flight.values() if f.intent.kind is IntentKind.ENTRY)
+
+    def is_leaving(self, position_id: str) -> bool:
+        """Whether an exit of this position is under way: one in flight at a time."""
+        return any(
+            flying.intent.kind is IntentKind.EXIT and flying.intent.position_id == position_id
+            for flying in self.in_flight.values()
+        )
+
+    # -- sending -----------------------------------------------------------------------------------------------
+
+    async def place(self, intents: Sequence[Intent]) -> dict[str, Reason]:
+        """Persist intents in one commit, then send each through the gate; says what came of every reference."""
+        if not intents:
+            return {}
+        fresh = await self._commit(intents)
+        outcome: dict[str, Reason] = {}
+        for intent in intents:
+            if intent.order_ref in fresh:
+                outcome[intent.order_ref] = self._hand_over(intent)
+            else:
+                outcome[intent.order_ref] = Reason.ALREADY_DECIDED
+        killpoints.reach("desk.handed-over")
+        for ref, reason in outcome.items():
+            if reason not in {Reason.ORDERED, Reason.ALREADY_DECIDED}:
+                await self.on_update(OrderUpdate(ref, IntentState.WITHDRAWN, "", detail=reason.text))
+        return outcome
+
+    async def _commit(self, intents: Sequence[Intent]) -> frozenset[str]:
+        killpoints.reach("desk.before-commit")
+        started = self._clock.monotonic()
+        # Where the journal fails, entries stop; an exit goes on, its identity derived from the position alone.
+        exits = frozenset(
+            intent.order_ref
+            for intent in intents
+            if intent.kind is IntentKind.EXIT and intent.order_ref not in self.in_flight
+        )
+        fresh = await self._written(self._journal.commit_intents(intents), exits)
+        self._metrics.journal_commit_seconds.observe(self._clock.monotonic() - started)
+        killpoints.reach("desk.committed")
+        return fresh
+
+    def _hand_over(self, intent: Intent) -> Reason:
+        """Gate and send, in one synchronous step: nothing may await between the two."""
+        record = IntentRecord(intent, IntentState.INTENDED, ZERO, ZERO, ZERO, "", "", intent.created_at)
+        flying = InFlight(record, handed_over_at=self._clock.monotonic())
+        self.in_flight[intent.order_ref] = flying
+        self._ledger.put_order(record)
+        blocked = self._gate.blocked(intent.kind, intent.strategy)
+        if blocked is not None:
+            return blocked
+        try:
+            self._broker.send(intent)
+        except NotSentError as error:
+            log.warning("order.not-sent", order=intent.order_ref, error=str(error))
+            return Reason.BROKER_DISCONNECTED
+        except BrokerError as error:
+            self._change(flying, OrderUpdate(intent.order_ref, IntentState.DOUBTFUL, "", detail=str(error)))
+            log.warning("order.in-doubt", order=intent.order_ref, error=str(error))
+        killpoints.reach("desk.sent")
+        if intent.kind is IntentKind.ENTRY:
+            self._ledger.note_entry(self._clock.now())
+        self._metrics.orders_sent.labels(intent.kind.value).inc()
+        log.info(
+            "order.sent",
+            order=intent.order_ref,
+            kind=intent.kind.value,
+            strategy=intent.strategy,
+            symbol=intent.symbol,
+            side=intent.side.value,
+            quantity=str(intent.quantity),
+            reason=intent.reason,
+            epoch=intent.epoch,
+        )
+        return Reason.ORDERED
+
+    def cancel_entries(self) -> None:
+        """Ask the broker to cancel every entry that still works."""
+        for ref, flying in self.in_flight.items():
+            working = flying.intent.kind is IntentKind.ENTRY and flying.record.state is IntentState.WORKING
+            if not working or flying.cancel_asked_at is not None:
+                continue
+            try:
+                self._broker.cancel(ref)
+            except BrokerError as error:
+                log.warning("cancel.not-sent", order=ref, error=str(error))
+                continue
+            flying.cancel_asked_at = self._clock.monotonic()
+            log.info("cancel.sent", order=ref)
+
+    # -- following ---------------------------------------------------------------------------------------------
+
+    def restore(self, records: Iterable[IntentRecord]) -> None:
+        """Take up intents that were not over when the journal was last written; unsent ones are in doubt."""
+        for record in records:
+            flying = InFlight(record)
+            self.in_flight[record.intent.order_ref] = flying
+            self._ledger.put_order(record)
+        self.doubt(self.in_flight)
+
+    def doubt(self, order_refs: Iterable[str]) -> None:
+        """Mark orders that waited too long as in doubt; only the broker's word takes them out of it."""
+        for ref in order_refs:
+            flying = self.in_flight.get(ref)
+            if flying is not None and flying.record.state is IntentState.INTENDED:
+                self._change(flying, OrderUpdate(ref, IntentState.DOUBTFUL, "", detail="no answer of the broker yet"))
+                log.warning("order.in-doubt", order=ref)
+
+    async def on_update(self, update: OrderUpdate) -> None:
+        """Take the broker's word on one of our orders; a word that comes after the final one changes nothing."""
+        async with self._booking:
+            await self._written(self._journal.record_update(update), None)
+            flying = self.in_flight.get(update.order_ref)
+            if flying is None:
+                return
+            was = flying.record.state
+            if update.state.is_final or update.state is IntentState.WORKING:
+                self._change(flying, update)
+            if update.state is IntentState.REJECTED and was is not IntentState.REJECTED:
+                log.warning("order.rejected", order=update.order_ref, why=update.detail)
+                self._ledger.statistics = counted_rejection(self._ledger.statistics, flying.intent)
+
+    async def on_fill(self, fill: Fill) -> None:
+        """Book one execution, once, whatever order it comes in and however often."""
+        async with self._booking:
+            flying = self.in_flight.get(fill.order_ref)
+            record = flying.record if flying else await self._journal.record(fill.order_ref)
+            if record is None:
+                return  # not ours: the comparison with the broker names it
+            intent = record.intent
+            position = self._ledger.positions.get(intent.position_id)
+            if position is None and (flying is None or intent.kind is IntentKind.EXIT):
+                position = await self._journal.position(intent.position_id)
+            policy = decode_policy(intent.exits) if intent.exits else ExitPolicy()
+            booked = book(position, intent, fill, policy)
+            if await self._book(fill, intent, booked, first=record.filled == ZERO):
+                self._after_booking(fill, record, booked, flying)
+
+    async def _book(self, fill: Fill, intent: Intent, booked: Booked, *, first: bool) -> bool:
+        statistics = counted_fill(self._ledger.statistics, intent, fill, booked.closed, first=first)
+        # Where the journal fails, memory goes on so that exits do; the broker tells the fill again at the next start.
+        is_new = await self._written(
+            self._journal.record_fill(fill, booked.position, booked.closed, statistics=statistics), True
+        )
+        if is_new:
+            self._ledger.statistics = statistics
+        return is_new
+
+    def _after_booking(self, fill: Fill, record: IntentRecord, booked: Booked, flying: InFlight | None) -> None:
+        killpoints.reach("desk.fill-booked")
+        intent, closed = record.intent, booked.closed
+        self._ledger.put_position(booked.position)
+        if closed is not None:
+            self._ledger.put_trade(closed)
+            self._metrics.exits.labels(closed.exit_reason).inc()
+        self._metrics.fills.labels(fill.side.value).inc()
+        log.info(
+            "order.filled",
+            order=fill.order_ref,
+            strategy=intent.strategy,
+            symbol=fill.symbol,
+            side=fill.side.value,
+            quantity=str(fill.quantity),
+            price=str(fill.price),
+            **({"pnl": str(closed.pnl), "exit": closed.exit_reason} if closed else {}),
+        )
+        after = after_fill(record, fill, fill.time)
+        if flying is not None:
+            flying.record = after
+            flying.cancel_asked_at = None if after.state.is_final else flying.cancel_asked_at
+        self._settle(after, fill, closed)
+
+    def _change(self, flying: InFlight, update: OrderUpdate) -> None:
+        flying.record = after_update(flying.record, update, self._clock.now())
+        if flying.record.state.is_final:
+            flying.cancel_asked_at = None
+        self._settle(flying.record)
+
+    def _settle(self, record: IntentRecord, fill: Fill | None = None, closed: ClosedTrade | None = None) -> None:
+        self._ledger.put_order(record)
+        if not record.is_open:
+            self.in_flight.pop(record.intent.order_ref, None)
+        for listener in self.listeners:
+            listener(Told(record, fill, closed))
+
+    async def _written(self, writing: Awaitable[T], otherwise: T) -> T:
+        """What a write to the journal answers, or `otherwise` where it failed: entries stop then, exits go on."""
+        try:
+            return await writing
+        except StaleEpochError:
+            raise
+        except JournalError as error:
+            self._gate.journal_open = False
+            self._metrics.errors.labels(ErrorKind.JOURNAL.value).inc()
+            log.error("journal.failed", error=str(error))
+            return otherwise

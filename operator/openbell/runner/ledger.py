@@ -1,0 +1,190 @@
+"""What this runner knows: positions, orders, signals, counters. Memory that mirrors the journal."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from types import MappingProxyType
+
+from openbell.domain.account import Account
+from openbell.domain.bars import Quote
+from openbell.domain.money import ZERO, price
+from openbell.domain.orders import Fill, Intent, IntentKind
+from openbell.domain.positions import ClosedTrade, Position
+from openbell.domain.reasons import ExitReason, Reason
+from openbell.domain.signals import Signal
+from openbell.domain.statistics import Counters, Statistics
+from openbell.journal import IntentRecord
+
+KEPT_SIGNALS = 500
+KEPT_ORDERS = 500
+KEPT_TRADES = 10_000
+RATE_WINDOW = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRecord:
+    """A signal and what was decided of it."""
+
+    signal: Signal
+    time: datetime
+    reason: Reason
+    detail: str
+    order_ref: str | None = None
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The mutable middle of the runner, changed only from the event loop's thread."""
+
+    positions: dict[str, Position] = field(default_factory=dict)
+    orders: dict[str, IntentRecord] = field(default_factory=dict)
+    signals: deque[SignalRecord] = field(default_factory=lambda: deque(maxlen=KEPT_SIGNALS))
+    trades: deque[ClosedTrade] = field(default_factory=lambda: deque(maxlen=KEPT_TRADES))
+    statistics: Statistics = field(default_factory=Statistics)
+    quotes: dict[str, Quote] = field(default_factory=dict)
+    account: Account | None = None
+    entry_times: deque[datetime] = field(default_factory=deque)
+    realized_total: Decimal = ZERO
+    day: datetime | None = None  # start of the trading day that `day_start_equity` belongs to
+    day_start_equity: Decimal | None = None
+
+    # -- positions ---------------------------------------------------------------------------------------------
+
+    def open_positions(self) -> tuple[Position, ...]:
+        """Open lots in a stable order."""
+        return tuple(self.positions[key] for key in sorted(self.positions))
+
+    def position_of(self, strategy: str, symbol: str) -> Position | None:
+        """The strategy's open lot in this symbol."""
+        for position in self.positions.values():
+            if position.strategy == strategy and position.symbol == symbol and position.is_open:
+                return position
+        return None
+
+    def price_of(self, symbol: str) -> Decimal | None:
+        """The last price seen."""
+        quote = self.quotes.get(symbol)
+        return price(quote.price) if quote else None
+
+    def unrealized(self, strategy: str | None = None) -> Decimal:
+        """Open profit at the last prices, of one strategy or of all; a position without a price counts as zero."""
+        total = ZERO
+        for position in self.positions.values():
+            at_price = self.price_of(position.symbol)
+            if at_price is not None and strategy in {None, position.strategy}:
+                total += position.unrealized_pnl(at_price)
+        return total
+
+    def realized(self, strategy: str) -> Decimal:
+        """Booked profit of one strategy over the kept round trips and its open lots' partial exits."""
+        closed = sum((trade.pnl for trade in self.trades if trade.strategy == strategy), ZERO)
+        partial = sum((p.realized_pnl - p.fees for p in self.positions.values() if p.strategy == strategy), ZERO)
+        return closed + partial
+
+    def put_position(self, position: Position) -> None:
+        """Keep an open position; a flat one leaves monitoring."""
+        if position.is_open:
+            self.positions[position.position_id] = position
+        else:
+            self.positions.pop(position.position_id, None)
+
+    def put_trade(self, trade: ClosedTrade) -> None:
+        """Keep a round trip and its profit."""
+        self.trades.append(trade)
+        self.realized_total += trade.pnl
+
+    # -- orders ------------------------------------------------------------------------------------------------
+
+    def put_order(self, record: IntentRecord) -> None:
+        """Keep an order's newest state; the oldest finished ones make room."""
+        self.orders[record.intent.order_ref] = record
+        if len(self.orders) > KEPT_ORDERS:
+            for ref in [ref for ref, kept in self.orders.items() if kept.state.is_final][: KEPT_ORDERS // 10]:
+                del self.orders[ref]
+
+    def entries_since(self, moment: datetime) -> int:
+        """Entries sent at or after `moment`, within the last day."""
+        return sum(1 for sent in self.entry_times if sent >= moment)
+
+    def note_entry(self, moment: datetime) -> None:
+        """Remember that an entry was sent, for the order rates."""
+        self.entry_times.append(moment)
+        while self.entry_times and self.entry_times[0] < moment - RATE_WINDOW:
+            self.entry_times.popleft()
+
+    # -- counting ----------------------------------------------------------------------------------------------
+
+    def count(self, strategy: str | None, change: Callable[[Counters], Counters]) -> None:
+        """Change the total counters and, where one is named, the strategy's in the same way."""
+        self.statistics = changed(self.statistics, strategy, change)
+
+    def note_signal(self, record: SignalRecord) -> None:
+        """Keep what was decided of a signal, and count it with its reason."""
+        self.signals.append(record)
+        rejected = 0 if record.reason in NOT_REJECTED else 1
+
+        def change(counters: Counters) -> Counters:
+            counted = counters.with_reason(record.reason)
+            return replace(
+                counted,
+                signals_generated=counted.signals_generated + 1,
+                trades_rejected=counted.trades_rejected + rejected,
+            )
+
+        self.count(record.signal.strategy, change)
+
+    def note_error(self, strategy: str | None = None) -> None:
+        """Count something that went wrong and was survived."""
+        self.count(strategy, lambda counters: replace(counters, errors=counters.errors + 1))
+
+
+# What a signal can come to without being a trade refused by a rule, the broker or the state of things.
+NOT_REJECTED = frozenset(
+    {Reason.ORDERED, Reason.SHADOW, Reason.LOW_CONFIDENCE, Reason.ALREADY_HELD, Reason.NOT_HELD, Reason.ALREADY_DECIDED}
+)
+
+
+def counted_fill(
+    statistics: Statistics, intent: Intent, fill: Fill, closed: ClosedTrade | None, *, first: bool
+) -> Statistics:
+    """Counters after a fill: an entry's first fill is a trade, a position that became flat is an exit."""
+    executed = 1 if first and intent.kind is IntentKind.ENTRY else 0
+
+    def change(counters: Counters) -> Counters:
+        counted = counters.with_reason(ExitReason(closed.exit_reason)) if closed is not None else counters
+        return replace(
+            counted,
+            trades_executed=counted.trades_executed + executed,
+            exits_executed=counted.exits_executed + (1 if closed is not None else 0),
+            last_trade=fill.time,
+        )
+
+    return changed(statistics, intent.strategy, change)
+
+
+def counted_rejection(statistics: Statistics, intent: Intent) -> Statistics:
+    """Counters after the broker refused an order."""
+
+    def change(counters: Counters) -> Counters:
+        return replace(counters.with_reason(Reason.BROKER_REJECTED), trades_rejected=counters.trades_rejected + 1)
+
+    return changed(statistics, intent.strategy, change)
+
+
+def changed(statistics: Statistics, strategy: str | None, change: Callable[[Counters], Counters]) -> Statistics:
+    """The total counters and, where one is named, the strategy's, changed in the same way."""
+    strategies = statistics.strategies
+    if strategy is not None:
+        strategies = MappingProxyType({**strategies, strategy: change(statistics.of(strategy))})
+    return replace(statistics, total=change(statistics.total), strategies=strategies)
+
+
+def summarise(positions: Iterable[Position]) -> str:
+    """Positions as one short line, `AAPL +10, MSFT -5`, at most five of them."""
+    shown = [f"{position.symbol} {position.quantity:+f}" for position in positions]
+    more = f" and {len(shown) - 5} more" if len(shown) > 5 else ""
+    return ", ".join(shown[:5]) + more

@@ -1,0 +1,156 @@
+"""Where a runner's resources come from, and where its status goes: the API server, or files on a machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import structlog
+
+from openbell.domain.errors import ManifestError
+from openbell.kube.client import STRATEGIES, TRADING_SCHEDULERS, KubeClient, Resource
+from openbell.kube.watch import WatchType, watch
+from openbell.resources.common import API_VERSION
+from openbell.resources.load import Manifest, parse_manifest
+
+log = structlog.get_logger("openbell.source")
+
+RUNNER_MANAGER = "openbell-runner"
+LIFECYCLE_MANAGER = "openbell-api"
+# The server ends each stream this soon, so that a loss of the API server is noticed within that time.
+WATCH_SECONDS = 30
+
+_NO_PROBLEMS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The resources as last read. `problems` has one sentence for each that could not be understood."""
+
+    scheduler: Manifest | None
+    strategies: Mapping[str, Manifest]
+    problems: Mapping[str, str] = _NO_PROBLEMS
+    is_deleting: bool = False
+    is_stale: bool = False
+
+
+class Source(Protocol):
+    """What the runner asks of the place where its resources live."""
+
+    async def run(self, on_change: Callable[[Observed], None]) -> None:
+        """Tell every change until cancelled."""
+        ...
+
+    async def patch_scheduler(self, spec: Mapping[str, Any]) -> int:
+        """Merge into the scheduler's spec; the generation that says so. Raises ClusterError or ManifestError."""
+        ...
+
+    async def create_strategy(self, document: Mapping[str, Any]) -> Manifest:
+        """Create a Strategy. Raises ClusterError or ManifestError."""
+        ...
+
+    async def write_status(self, kind: str, name: str, status: Mapping[str, Any]) -> None:
+        """Apply the runner's part of a status."""
+        ...
+
+
+class KubeSource:
+    """The scheduler and its strategies, watched at the API server; the operator is not in the path."""
+
+    def __init__(self, client: KubeClient, namespace: str, name: str) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+        self._scheduler: Manifest | None = None
+        self._deleting = False
+        self._strategies: dict[str, Manifest] = {}
+        self._problems: dict[str, str] = {}
+        self._lost: set[str] = set()
+
+    async def run(self, on_change: Callable[[Observed], None]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch(TRADING_SCHEDULERS, on_change, name=self._name))
+            tasks.create_task(self._watch(STRATEGIES, on_change, fields=f"spec.schedulerRef.name={self._name}"))
+
+    async def _watch(
+        self,
+        resource: Resource,
+        on_change: Callable[[Observed], None],
+        *,
+        name: str | None = None,
+        fields: str | None = None,
+    ) -> None:
+        synced = False
+        events = watch(
+            self._client, resource, self._namespace, name=name, fields=fields, server_timeout_seconds=WATCH_SECONDS
+        )
+        async for event in events:
+            if event.type is WatchType.LOST:
+                self._lost.add(resource.plural)
+                log.warning("watch.lost", resource=resource.plural)
+            elif event.type is WatchType.SYNCED:
+                self._lost.discard(resource.plural)
+                synced = True
+            else:
+                self._take(resource, event.object, is_deleted=event.type is WatchType.DELETED)
+            if synced:
+                on_change(self.observed())
+
+    def observed(self) -> Observed:
+        """All that is known now."""
+        return Observed(
+            self._scheduler,
+            MappingProxyType(dict(self._strategies)),
+            MappingProxyType(dict(self._problems)),
+            self._deleting,
+            bool(self._lost),
+        )
+
+    def _take(self, resource: Resource, obj: Mapping[str, Any], *, is_deleted: bool) -> None:
+        name = obj["metadata"]["name"]
+        key = f"{resource.kind}/{name}"
+        if is_deleted:
+            self._problems.pop(key, None)
+            self._strategies.pop(name, None)
+            if resource is TRADING_SCHEDULERS:
+                self._deleting = True
+            return
+        try:
+            manifest = parse_manifest(obj, unknown="ignore")
+        except ManifestError as error:
+            # What was understood last stays in force; the operator tells the person.
+            self._problems[key] = str(error)
+            log.warning("manifest.refused", resource=key, error=str(error))
+            return
+        self._problems.pop(key, None)
+        if resource is TRADING_SCHEDULERS:
+            self._scheduler = manifest
+            self._deleting = "deletionTimestamp" in obj["metadata"]
+        else:
+            self._strategies[name] = manifest
+
+    async def patch_scheduler(self, spec: Mapping[str, Any]) -> int:
+        patched = await self._client.merge_patch(
+            TRADING_SCHEDULERS, self._namespace, self._name, {"spec": dict(spec)}, field_manager=LIFECYCLE_MANAGER
+        )
+        return int(patched["metadata"]["generation"])
+
+    async def create_strategy(self, document: Mapping[str, Any]) -> Manifest:
+        metadata = {**document["metadata"], "namespace": self._namespace}
+        created = await self._client.create({**document, "metadata": metadata}, field_manager=LIFECYCLE_MANAGER)
+        return parse_manifest(created, unknown="ignore")
+
+    async def write_status(self, kind: str, name: str, status: Mapping[str, Any]) -> None:
+        await self._client.apply(
+            {
+                "apiVersion": API_VERSION,
+                "kind": kind,
+                "metadata": {"name": name, "namespace": self._namespace},
+                "status": dict(status),
+            },
+            field_manager=RUNNER_MANAGER,
+            subresource="status",
+        )

@@ -1,0 +1,175 @@
+"""Carries a change of state through: gate first, then entries cancelled, positions flattened, quiet, acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import structlog
+
+from openbell.domain.clock import Clock
+from openbell.domain.state import TradingState
+from openbell.runner.desk import Desk
+from openbell.runner.gate import Gate
+from openbell.runner.ledger import Ledger
+from openbell.telemetry.metrics import RunnerMetrics
+
+log = structlog.get_logger("openbell.supervisor")
+
+LOOK_AGAIN_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the newest generation of the scheduler asks for."""
+
+    generation: int
+    state: TradingState
+    cancel_entries: bool
+    flatten: bool
+    halt_exits_while_paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The newest generation that this runner has fully carried out, and the state it is in since."""
+
+    generation: int
+    state: TradingState
+
+
+class Supervisor:
+    """Follows the wanted state; `acknowledged` says how far it is, `draining` what it still waits for."""
+
+    def __init__(
+        self, gate: Gate, desk: Desk, ledger: Ledger, clock: Clock, metrics: RunnerMetrics, announce: Callable[[], None]
+    ) -> None:
+        self._gate = gate
+        self._desk = desk
+        self._ledger = ledger
+        self._clock = clock
+        self._metrics = metrics
+        self._announce = announce
+        self._wake = asyncio.Event()
+        self._acknowledged_now = asyncio.Condition()
+        self.wanted: Wanted | None = None
+        self.acknowledged: Acknowledged | None = None
+        self.flatten_asked = asyncio.Event()
+        self._held_until: int | None = None
+
+    def want(self, wanted: Wanted) -> None:
+        """Take a new generation in. The gate closes (or opens) here, at once; the rest follows in `run`."""
+        self._gate.exits_halted_while_paused = wanted.halt_exits_while_paused
+        was = self._gate.state
+        self._gate.asked = wanted.state
+        if self._held_until is not None and wanted.generation >= self._held_until:
+            self._release_hold()  # the resource itself says it now
+        self._gate.flattening = (
+            wanted.state is TradingState.STOPPED
+            and wanted.flatten
+            and (self._gate.flattening or was is not TradingState.STOPPED)
+        )
+        self.wanted = wanted
+        if self._gate.state is not was:
+            log.info("state.asked", state=self._gate.state.value, generation=wanted.generation)
+        self._wake.set()
+
+    def hold(self, state: TradingState) -> None:
+        """Close the gate by REST before the resource says so; never opens anything."""
+        self._gate.held = state
+        self._held_until = None
+        self._announce()
+
+    def hold_until(self, generation: int) -> None:
+        """The resource was told: from `generation` on it speaks for itself, and the local hold ends."""
+        self._held_until = generation
+        if self.wanted is not None and self.wanted.generation >= generation:
+            self._release_hold()
+
+    def _release_hold(self) -> None:
+        self._gate.held = TradingState.RUNNING
+        self._held_until = None
+        self._announce()
+
+    @property
+    def draining(self) -> str:
+        """What keeps the wanted state from being acknowledged, as one clause; empty when nothing does."""
+        unanswered = self._desk.unanswered()
+        if unanswered:
+            return f"waiting for the broker's answer on {', '.join(unanswered[:3])}" + (
+                f" and {len(unanswered) - 3} more" if len(unanswered) > 3 else ""
+            )
+        if self._gate.flattening and self._ledger.positions:
+            return f"flattening {len(self._ledger.positions)} position(s)"
+        return ""
+
+    def nudge(self) -> None:
+        """Something at the broker changed: look again whether all is quiet."""
+        self._wake.set()
+
+    async def wait_acknowledged(self, generation: int, seconds: float) -> bool:
+        """Whether `generation` has been acknowledged within `seconds`."""
+        try:
+            async with asyncio.timeout(seconds), self._acknowledged_now:
+                await self._acknowledged_now.wait_for(
+                    lambda: self.acknowledged is not None and self.acknowledged.generation >= generation
+                )
+        except TimeoutError:
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Settle every wanted state, newest first, until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            wanted = self.wanted
+            if wanted is None or (self.acknowledged and self.acknowledged.generation >= wanted.generation):
+                continue
+            started = self._clock.monotonic()
+            await self._settle(wanted, started)
+
+    async def _settle(self, wanted: Wanted, started: float) -> None:
+        announced = False
+        while self.wanted is wanted:
+            if wanted.state is not TradingState.RUNNING and (
+                wanted.cancel_entries or wanted.state is TradingState.STOPPED
+            ):
+                self._desk.cancel_entries()
+            if self._gate.flattening and self._ledger.positions:
+                self.flatten_asked.set()
+            if wanted.state is TradingState.RUNNING or self._is_quiet():
+                await self._acknowledge(wanted, started)
+                return
+            if not announced:
+                announced = True
+                self._announce()
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+        self._wake.set()
+
+    def _is_quiet(self) -> bool:
+        if self._desk.unanswered():
+            return False
+        if not self._gate.flattening:
+            return True
+        if self._ledger.positions or self._desk.in_flight:
+            return False
+        self._gate.flattening = False
+        return True
+
+    async def _acknowledge(self, wanted: Wanted, started: float) -> None:
+        previous = self.acknowledged
+        self.acknowledged = Acknowledged(wanted.generation, wanted.state)
+        if wanted.state is not TradingState.RUNNING and (previous is None or previous.state is not wanted.state):
+            self._metrics.pause_ack_seconds.observe(self._clock.monotonic() - started)
+        self._metrics.observed_generation.set(wanted.generation)
+        log.info("state.acknowledged", state=wanted.state.value, generation=wanted.generation)
+        self._announce()
+        async with self._acknowledged_now:
+            self._acknowledged_now.notify_all()

@@ -1,0 +1,70 @@
+"""Ticks without drift: each is computed from the exchange's wall clock, and slept for in bounded slices."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from openbell.domain.clock import Clock
+
+SLICE_SECONDS = 5.0  # a suspended machine or a stepped clock is noticed within this time
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One tick: when it was due, how late it came, and whether it is too late to be acted on."""
+
+    due: datetime
+    lateness_seconds: float
+    is_skipped: bool
+
+
+class Ticker:
+    """Waits for the next moment that `next_due(after)` names; asks anew when the schedule changes.
+
+    `next_due` returns the first due moment strictly after its argument, or None for never. A tick that comes later
+    than `grace_seconds` is handed over as skipped; the ones in between are coalesced, never queued up.
+    """
+
+    def __init__(
+        self, clock: Clock, next_due: Callable[[datetime], datetime | None], grace_seconds: Callable[[], float]
+    ) -> None:
+        self._clock = clock
+        self._next_due = next_due
+        self._grace_seconds = grace_seconds
+        self._changed = asyncio.Event()
+        self._last = clock.now()
+
+    def reschedule(self) -> None:
+        """The schedule changed: the wait that is going on asks `next_due` again."""
+        self._changed.set()
+
+    async def wait(self) -> Tick:
+        """Return at the next due moment."""
+        while True:
+            self._changed.clear()
+            now = self._clock.now()
+            # A clock that was set back must not make ticks of the past come again, nor make us wait it out.
+            if self._last > now + timedelta(seconds=2 * SLICE_SECONDS):
+                self._last = now
+            due = self._next_due(self._last)
+            if due is not None and due <= now:
+                return self._tick(due, now)
+            remaining = SLICE_SECONDS if due is None else min((due - now).total_seconds(), SLICE_SECONDS)
+            await self._sleep(remaining)
+
+    def _tick(self, due: datetime, now: datetime) -> Tick:
+        lateness = (now - due).total_seconds()
+        self._last = now
+        return Tick(due, lateness, lateness > self._grace_seconds())
+
+    async def _sleep(self, seconds: float) -> None:
+        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
+        changed = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait({sleeping, changed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            changed.cancel()
