@@ -76,13 +76,18 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
-def matching(pattern: str, message: str) -> AfterValidator:
+ALLOWED: dict[str, str] = {}
+"""What each pattern allows, in words."""
+
+
+def matching(pattern: str, allowed: str) -> AfterValidator:
     """A validator for strings that must match the whole of `pattern` (RE2 and Python read it alike)."""
+    ALLOWED[pattern] = allowed
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:
         if not compiled.fullmatch(value):
-            raise PydanticCustomError("pattern", "{message}", {"message": message})
+            raise PydanticCustomError("pattern", "must be {allowed}", {"allowed": allowed})
         return value
 
     return AfterValidator(check)
@@ -92,14 +97,15 @@ MONEY_PATTERN = r"^[0-9]{1,15}(\.[0-9]{1,4})?$"
 POSITIVE_MONEY_PATTERN = r"^[1-9][0-9]{0,14}(\.[0-9]{1,4})?$"
 
 
-def _decimal(pattern: str, message: str) -> BeforeValidator:
+def _decimal(pattern: str, allowed: str) -> BeforeValidator:
+    ALLOWED[pattern] = allowed
     compiled = re.compile(pattern)
 
     def check(value: object) -> Decimal:
         if isinstance(value, Decimal):
             value = text(value)
         if not isinstance(value, str) or not compiled.fullmatch(value):
-            raise PydanticCustomError("money", "{message}", {"message": message})
+            raise PydanticCustomError("pattern", "must be {allowed}", {"allowed": allowed})
         return Decimal(value)
 
     return BeforeValidator(check)
@@ -109,7 +115,7 @@ _as_text = PlainSerializer(text, return_type=str)
 
 Money = Annotated[
     Decimal,
-    _decimal(MONEY_PATTERN, 'must be a decimal string of zero or more, like "0.005"'),
+    _decimal(MONEY_PATTERN, 'a decimal string of zero or more, like "0.005"'),
     _as_text,
     WithJsonSchema({"type": "string", "pattern": MONEY_PATTERN, "maxLength": 20}),
 ]
@@ -117,7 +123,7 @@ Money = Annotated[
 
 PositiveMoney = Annotated[
     Decimal,
-    _decimal(POSITIVE_MONEY_PATTERN, 'must be a decimal string of one or more, like "25000"'),
+    _decimal(POSITIVE_MONEY_PATTERN, 'a decimal string of one or more, like "25000"'),
     _as_text,
     WithJsonSchema({"type": "string", "pattern": POSITIVE_MONEY_PATTERN, "maxLength": 20}),
 ]
@@ -125,10 +131,11 @@ PositiveMoney = Annotated[
 
 _DATE_PATTERN = r"^(19|20)[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 _DATE = re.compile(_DATE_PATTERN)
+ALLOWED[_DATE_PATTERN] = "a date from 1900 on, like 2026-12-24"
 
 
 def _parse_date(value: object) -> date:
-    problem = PydanticCustomError("date", "must be a date from 1900 on, like 2026-12-24")
+    problem = PydanticCustomError("pattern", "must be {allowed}", {"allowed": ALLOWED[_DATE_PATTERN]})
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not _DATE.fullmatch(value):
@@ -162,7 +169,7 @@ SYMBOL_PATTERN = r"^[A-Z0-9]([A-Z0-9.-]{0,14}[A-Z0-9])?$"
 Symbol = Annotated[
     str,
     Field(strict=True),
-    matching(SYMBOL_PATTERN, "must be a symbol of 1 to 16 capitals, digits, dots and dashes, like AAPL or BRK.B"),
+    matching(SYMBOL_PATTERN, "a symbol of 1 to 16 capitals, digits, dots and dashes, like AAPL or BRK.B"),
     WithJsonSchema({"type": "string", "pattern": SYMBOL_PATTERN, "maxLength": 16}),
 ]
 
@@ -170,7 +177,7 @@ NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 ResourceName = Annotated[
     str,
     Field(strict=True),
-    matching(NAME_PATTERN, "must be a name of at most 63 lower-case letters, digits and dashes"),
+    matching(NAME_PATTERN, "a name of at most 63 lower-case letters, digits and dashes"),
     WithJsonSchema({"type": "string", "pattern": NAME_PATTERN, "maxLength": 63}),
 ]
 
@@ -178,7 +185,7 @@ OPTIONAL_NAME_PATTERN = r"^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$"
 OptionalName = Annotated[
     str,
     Field(strict=True),
-    matching(OPTIONAL_NAME_PATTERN, "must be empty or the name of an object"),
+    matching(OPTIONAL_NAME_PATTERN, "empty or the name of an object"),
     WithJsonSchema({"type": "string", "pattern": OPTIONAL_NAME_PATTERN, "maxLength": 253}),
 ]
 
@@ -194,7 +201,7 @@ Quantity = Annotated[
     str,
     Field(strict=True),
     BeforeValidator(_quantity),
-    matching(QUANTITY_PATTERN, "must be a quantity like 500m or 1Gi"),
+    matching(QUANTITY_PATTERN, "a quantity like 500m or 1Gi"),
     WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN}),
 ]
 

@@ -28,6 +28,8 @@ Unknown = Literal["forbid", "ignore"]
 SPECS: dict[str, type[Spec]] = {scheduler.KIND: SchedulerSpec, strategy.KIND: StrategySpec}
 MAX_NAME_LENGTH = 52
 """A scheduler's name is part of its children's (`<name>-runner`), whose labels and Services hold 63 characters."""
+MAX_STRATEGY_NAME_LENGTH = 63
+NAME_MESSAGE = "must be at most {} lower-case letters, digits and dashes, beginning with a letter"
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec", "status")
@@ -136,15 +138,12 @@ def _examine(document: object, unknown: Unknown) -> tuple[tuple[str, ...], Manif
 
 
 def _name_problems(kind: str, name: object) -> list[str]:
-    longest = MAX_NAME_LENGTH if kind == scheduler.KIND else 63
+    longest = MAX_NAME_LENGTH if kind == scheduler.KIND else MAX_STRATEGY_NAME_LENGTH
     if name is None:
         return ["metadata.name is missing"]
     if isinstance(name, str) and _NAME.fullmatch(name) and len(name) <= longest:
         return []
-    return [
-        f"metadata.name is {_shown(name)}; it must be at most {longest} lower-case letters, digits and dashes, "
-        "beginning with a letter"
-    ]
+    return [f"metadata.name is {_shown(name)}; it {NAME_MESSAGE.format(longest)}"]
 
 
 def _sentences(model: type[Model], error: ValidationError) -> tuple[str, ...]:
@@ -164,8 +163,6 @@ def _sentence(error: ErrorDetails, schema: dict[str, Any]) -> str:
     wanted = describe(at_path(schema, location))
     if error["type"] == "missing":
         return f"{path} is missing; it must be {wanted}"
-    if error["type"] in {"pattern", "money", "date"}:
-        return f"{path} is {_shown(error['input'])}; it {error['msg']}"
     if error["type"] == "duplicate":
         return f"{path}: {error['msg']}"
     return f"{path} is {_shown(error['input'])}; it must be {wanted}"

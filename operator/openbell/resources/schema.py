@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from openbell.resources.common import Model, Rule
+from openbell.resources.common import ALLOWED, Model, Rule
 
 Schema = dict[str, Any]
 
@@ -53,7 +53,7 @@ def _object(model: type[Model], raw: Schema, definitions: Schema) -> Schema:
     if required:
         schema["required"] = required
     if model.rules:
-        schema["x-kubernetes-validations"] = [_validation(rule) for rule in model.rules]
+        schema["x-kubernetes-validations"] = [validation(rule) for rule in model.rules]
     return schema
 
 
@@ -74,7 +74,8 @@ def _model_in(annotation: Any) -> type[Model] | None:
     return next((model for model in found if model is not None), None)
 
 
-def _validation(rule: Rule) -> Schema:
+def validation(rule: Rule) -> Schema:
+    """A rule as `x-kubernetes-validations` has it."""
     validation: Schema = {"rule": rule.cel, "message": rule.message, "reason": rule.reason}
     if rule.field_path:
         validation["fieldPath"] = rule.field_path
@@ -164,8 +165,8 @@ def describe(schema: Schema) -> str:
     """What a schema allows, as the end of a sentence that begins with "must be"."""
     if "enum" in schema:
         return f"one of {', '.join(schema['enum'])}" if len(schema["enum"]) > 1 else str(schema["enum"][0])
-    if schema.get("x-kubernetes-int-or-string"):
-        return "a quantity like 500m or 1Gi"
+    if schema.get("pattern") in ALLOWED:
+        return ALLOWED[schema["pattern"]]
     match schema.get("type"):
         case "integer":
             return "an integer" + _range(schema)
@@ -173,8 +174,6 @@ def describe(schema: Schema) -> str:
             return "a number" + _range(schema)
         case "boolean":
             return "true or false"
-        case "string" if schema.get("format") == "date":
-            return "a date like 2026-12-24"
         case "string" if "maxLength" in schema:
             return f"a string of {schema.get('minLength', 0)} to {schema['maxLength']} characters"
         case "string":

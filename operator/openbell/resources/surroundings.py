@@ -26,7 +26,7 @@ _TIME_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 TimeOfDay = Annotated[
     str,
     Field(strict=True),
-    matching(_TIME_PATTERN, 'must be a time of day in quotes, like "13:00"'),
+    matching(_TIME_PATTERN, 'a time of day in quotes, like "13:00"'),
     WithJsonSchema({"type": "string", "pattern": _TIME_PATTERN, "maxLength": 5}),
 ]
 
@@ -34,7 +34,7 @@ _ADDRESS_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?:[0-9]{1,5})
 Address = Annotated[
     str,
     Field(strict=True),
-    matching(_ADDRESS_PATTERN, "must be empty or host:port"),
+    matching(_ADDRESS_PATTERN, "empty or host:port"),
     WithJsonSchema({"type": "string", "pattern": _ADDRESS_PATTERN, "maxLength": 260}),
 ]
 
@@ -43,7 +43,7 @@ _FILE_PATTERN = r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$
 DataFile = Annotated[
     str,
     Field(strict=True, max_length=255),
-    matching(_FILE_PATTERN, "must be a path within the data folder, like stocks.csv.gz"),
+    matching(_FILE_PATTERN, "a path within the data folder, like stocks.csv.gz"),
     WithJsonSchema({"type": "string", "pattern": _FILE_PATTERN, "maxLength": 255}),
 ]
 
@@ -193,16 +193,16 @@ class ReplaySpec(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="self.from < self.to",
-            message="spec.marketData.replay.from must be before spec.marketData.replay.to",
-            check=lambda replay: replay.from_date < replay.to_date,
+            cel="self.from <= self.to",
+            message="spec.marketData.replay.from must not be after spec.marketData.replay.to",
+            check=lambda replay: replay.from_date <= replay.to_date,
             field_path=".from",
         ),
     )
 
     file: DataFile = Field(description="CSV file of bars within the data folder, like stocks.csv.gz.")
     from_date: CalendarDate = Field(alias="from", description="First day to trade.")
-    to_date: CalendarDate = Field(alias="to", description="Day before which the replay ends.")
+    to_date: CalendarDate = Field(alias="to", description="Last day to trade.")
     splits: Annotated[
         tuple[Split, ...],
         no_duplicates(lambda split: (split.symbol, str(split.date)), "{} is listed twice"),
