@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# down.sh: deletes the local cluster, ends the engine if it is ours and undoes what that changed.
+# The images, programs and caches stay, so that the next start is quick; with --all they go too.
+# A cluster that OPENBELL_KUBECONFIG names is left alone but for what the demo put there.
+
+# shellcheck source=hack/cluster/env.sh
+. "$(dirname "$0")/env.sh"
+
+if ! own_cluster; then
+  helm --kubeconfig "$KUBECONFIG" -n openbell uninstall openbell --ignore-not-found --wait || true
+  kubectl delete namespace openbell-demo openbell --ignore-not-found --timeout=120s
+  exit
+fi
+if [ -x "$CACHE/bin/kind" ] && timeout 10 docker info >/dev/null 2>&1; then
+  if kind get clusters 2>/dev/null | grep -qx "$CLUSTER"; then
+    step "delete the cluster" kind delete cluster --name "$CLUSTER"
+  fi
+  # kind leaves its network behind; one that is in use by another cluster stays.
+  docker network rm kind >/dev/null 2>&1 || true
+fi
+rm -f "$CACHE/kubeconfig" "$CACHE/cluster.stamp"
+"$HERE/engine.sh" stop
+if [ "${1:-}" = --all ]; then
+  chmod -R u+w "$CACHE" && rm -rf "$CACHE"   # Go keeps its modules read-only
+fi
