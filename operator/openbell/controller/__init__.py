@@ -1,0 +1,1 @@
+"""The operator: Kopf tells what changed, a work queue orders it, reconcile applies the difference. It never trades."""
