@@ -24,7 +24,7 @@ class MomentumParams(StrategyParams):
         0.0,
         ge=0,
         le=1,
-        description="Change against the position, as a ratio, at which it is closed; 0: once none is left in its favour.",
+        description="Change against the position, as a ratio, at which it is closed; 0: once none is in its favour.",
     )
     direction: Literal["Long", "Both"] = Field(
         "Long", description="Whether falling prices open short positions too; the scheduler must allow short selling."
