@@ -21,7 +21,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,6 +191,16 @@ def install_definitions(server: ApiServer) -> None:
     folder = str(ROOT / "crds")
     server.kubectl("apply", "--server-side", "-f", folder)
     server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", folder)
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether a condition comes true in time; for what the API server does by itself and announces nowhere."""
+    limit = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > limit:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _answer(status: int, content: bytes, warnings: Sequence[str]) -> Answer:

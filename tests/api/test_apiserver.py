@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from apiserver import ApiServer
+from apiserver import ApiServer, wait_until
 
 
 def test_a_service_account_may_do_nothing_until_a_role_says_so(api_server: ApiServer, namespace: str) -> None:
@@ -15,7 +15,7 @@ def test_a_service_account_may_do_nothing_until_a_role_says_so(api_server: ApiSe
     api_server.kubectl(
         "create", "rolebinding", "reader", "-n", namespace, "--role=reader", f"--serviceaccount={namespace}:somebody"
     )
-    assert api_server.request("GET", path, token=token).status == 200
+    assert wait_until(lambda: api_server.request("GET", path, token=token).status == 200)
 
 
 def test_a_kubeconfig_carries_the_credential_it_was_made_for(
