@@ -1,0 +1,67 @@
+"""The scheduler: its status, its statistics, and start, stop, pause, resume."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query
+
+from openbell.web.auth import require_write
+from openbell.web.deps import View, errors
+from openbell.web.schemas import Lifecycle, SchedulerStats, SchedulerStatus, scheduler_stats, scheduler_status
+from openbell.web.view import LifecycleResult
+
+MAX_WAIT_SECONDS = 60
+
+router = APIRouter(prefix="/api/scheduler", tags=["scheduler"])
+writes = APIRouter(
+    dependencies=[Depends(require_write)],
+    responses=errors(401, 403, 404, 409, 413, 422, 503),
+)
+Wait = Annotated[
+    float,
+    Query(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the runner's acknowledgement; 0 = do not wait."),
+]
+
+
+def _lifecycle(result: LifecycleResult) -> Lifecycle:
+    return Lifecycle(generation=result.generation, acknowledged=result.acknowledged)
+
+
+@router.get("/status")
+async def status(view: View) -> SchedulerStatus:
+    """State, settings and counters now."""
+    return scheduler_status(view.status())
+
+
+@router.get("/stats")
+async def stats(view: View) -> SchedulerStats:
+    """Counters in total, per reason and per strategy."""
+    return scheduler_stats(view.status(), view.statistics())
+
+
+@writes.post("/start", status_code=202)
+async def start(view: View, wait: Wait = 0.0) -> Lifecycle:
+    """Set `enabled` to true."""
+    return _lifecycle(await view.start(wait))
+
+
+@writes.post("/stop", status_code=202)
+async def stop(view: View, wait: Wait = 0.0) -> Lifecycle:
+    """Set `enabled` to false: no entries and no exits; what is open is kept or flattened by `stopPolicy`."""
+    return _lifecycle(await view.stop(wait))
+
+
+@writes.post("/pause", status_code=202)
+async def pause(view: View, wait: Wait = 0.0) -> Lifecycle:
+    """Set `paused` to true: evaluation and exits go on, entries do not."""
+    return _lifecycle(await view.pause(wait))
+
+
+@writes.post("/resume", status_code=202)
+async def resume(view: View, wait: Wait = 0.0) -> Lifecycle:
+    """Set `paused` to false."""
+    return _lifecycle(await view.resume(wait))
+
+
+router.include_router(writes)

@@ -1,0 +1,47 @@
+"""What was decided and what came of it."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from openbell.web.deps import Limit, View, errors
+from openbell.web.errors import NotThereError
+from openbell.web.schemas import (
+    Order,
+    OrderList,
+    Position,
+    PositionList,
+    ReplayAnswer,
+    SignalList,
+    signal_body,
+)
+
+router = APIRouter(prefix="/api", tags=["trading"])
+
+
+@router.get("/positions")
+async def positions(view: View) -> PositionList:
+    """Open lots with their stops and targets."""
+    return PositionList(positions=[Position.model_validate(each) for each in view.portfolio().positions])
+
+
+@router.get("/signals", responses=errors(422))
+async def signals(view: View, limit: Limit = 100) -> SignalList:
+    """The newest signals, each with what was done or why nothing was."""
+    return SignalList(signals=[signal_body(each) for each in view.signals(limit)])
+
+
+@router.get("/orders", responses=errors(422, 503))
+async def orders(view: View, limit: Limit = 100) -> OrderList:
+    """The newest orders and their states."""
+    return OrderList(orders=[Order.model_validate(each) for each in await view.orders(limit)])
+
+
+@router.get("/replay", responses=errors(404))
+async def replay(view: View) -> ReplayAnswer:
+    """How far the replay is, and the digest of its trades."""
+    progress = view.replay()
+    if progress is None:
+        kind = view.status().market_data
+        raise NotThereError(f"This scheduler is no replay: its spec.marketData.type is {kind}, not Replay.")
+    return ReplayAnswer.model_validate(progress)
