@@ -20,6 +20,8 @@ def _rule(group: str, resources: list[str], verbs: list[str]) -> RuleData:
 
 _CHILD = ["get", "list", "watch", "create", "patch"]
 
+_NAMESPACE = _rule("", ["namespaces"], ["get"])
+
 _OPERATOR: tuple[RuleData, ...] = (
     # patch: the finalizer and the canary's touch; create: the canary.
     _rule("openbell.dev", ["tradingschedulers"], ["get", "list", "watch", "create", "patch"]),
@@ -35,20 +37,9 @@ _OPERATOR: tuple[RuleData, ...] = (
     _rule("", ["pods"], ["get", "list", "watch"]),
     _rule("", ["secrets"], ["create"]),
     _rule("events.k8s.io", ["events"], ["create"]),
-    # Whether a namespace is being deleted, in which no finalizer is waited for.
-    _rule("", ["namespaces"], ["get"]),
+    # Whether the namespace is being deleted, in which no finalizer is waited for.
+    _NAMESPACE,
 )
-
-
-def watched_rules() -> list[RuleData]:
-    """In every namespace that is watched: a ClusterRole, or a Role in each of them."""
-    granted = [{key: value for key, value in rule.items() if key != "resourceNames"} for rule in runner_rules("", "")]
-    return _joined([*_OPERATOR, *granted])
-
-
-def own_rules() -> list[RuleData]:
-    """In the operator's own namespace: the Lease of its election."""
-    return [_rule("coordination.k8s.io", ["leases"], ["get", "create", "update", "patch"])]
 
 
 def _joined(rules: list[RuleData]) -> list[RuleData]:
@@ -59,3 +50,17 @@ def _joined(rules: list[RuleData]) -> list[RuleData]:
             for resource in rule["resources"]:
                 verbs.setdefault((group, resource), {}).update(dict.fromkeys(rule["verbs"]))
     return [_rule(group, [resource], list(names)) for (group, resource), names in verbs.items()]
+
+
+def _granted() -> list[RuleData]:
+    return [{key: value for key, value in rule.items() if key != "resourceNames"} for rule in runner_rules("", "")]
+
+
+WATCHED_RULES: tuple[RuleData, ...] = tuple(_joined([*_OPERATOR, *_granted()]))
+"""In every namespace that is watched: by a ClusterRole, or by a Role in each of them."""
+
+CLUSTER_RULES: tuple[RuleData, ...] = (_NAMESPACE,)
+"""Only where all namespaces are watched."""
+
+OWN_RULES: tuple[RuleData, ...] = (_rule("coordination.k8s.io", ["leases"], ["get", "create", "update", "patch"]),)
+"""In the operator's own namespace: the Lease of its election."""
