@@ -170,9 +170,16 @@ def rules_template() -> str:
     sets = {"watched": rbac.WATCHED_RULES, "cluster": rbac.CLUSTER_RULES, "own": rbac.OWN_RULES}
     parts = ["{{- /* Written by hack/chart.py from openbell/controller/rbac.py; not to be edited. */ -}}"]
     for name, rules in sets.items():
-        body = yaml.safe_dump(list(rules), sort_keys=False, default_flow_style=None, width=WIDTH).rstrip()
+        body = yaml.dump(list(rules), Dumper=_PlainDumper, sort_keys=False, default_flow_style=None, width=WIDTH).rstrip()
         parts.append(f'{{{{- define "openbell.rules.{name}" -}}}}\n{body}\n{{{{- end -}}}}')
     return "\n\n".join(parts) + "\n"
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Without anchors where two rules share a list."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
 
 
 def main(arguments: list[str]) -> int:
