@@ -1,0 +1,267 @@
+"""When a position is left."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes.values import T0, at, make_position, make_signal
+from openbell.domain.bars import Quote
+from openbell.domain.orders import Side
+from openbell.domain.positions import ExitPolicy, Position, TrailingStop
+from openbell.domain.reasons import ExitReason
+from openbell.domain.signals import Action, Signal
+from openbell.engine.exits import Exit, Hold, decide_exit, exit_quantity, is_exit, levels, ratchet, stop_reason
+
+LONG = make_position()
+SHORT = make_position(quantity=Decimal(-10))
+OFF = ExitPolicy(stop_loss=None, take_profit=None)
+TRAILING = ExitPolicy(stop_loss=None, take_profit=None, trailing=TrailingStop(activation=0.02, distance=0.01))
+
+
+def reason(position: Position, price: str, **more: object) -> ExitReason | None:
+    decision = decide_exit(position, Decimal(price), at(1), **more)  # type: ignore[arg-type]
+    return decision.reason if isinstance(decision, Exit) else None
+
+
+@pytest.mark.parametrize(
+    ("position", "price", "expected"),
+    [
+        (LONG, "98.0001", None),
+        (LONG, "98", ExitReason.STOP_LOSS),
+        (LONG, "103.9999", None),
+        (LONG, "104", ExitReason.TAKE_PROFIT),
+        (SHORT, "101.9999", None),
+        (SHORT, "102", ExitReason.STOP_LOSS),
+        (SHORT, "96.0001", None),
+        (SHORT, "96", ExitReason.TAKE_PROFIT),
+    ],
+)
+def test_stop_and_target_are_reached_exactly_at_their_price(
+    position: Position, price: str, expected: ExitReason | None
+) -> None:
+    assert reason(position, price) is expected
+
+
+def test_an_exit_is_for_the_whole_lot_on_the_other_side() -> None:
+    long, short = decide_exit(LONG, Decimal(98), at(1)), decide_exit(SHORT, Decimal(102), at(1))
+    assert isinstance(long, Exit)
+    assert isinstance(short, Exit)
+    assert (long.side, long.quantity) == (Side.SELL, Decimal(10))
+    assert (short.side, short.quantity) == (Side.BUY, Decimal(10))
+    assert long.detail == "price 98 reached the stop 98"
+
+
+def test_a_rule_that_is_off_never_leaves() -> None:
+    for price in ("0.01", "100", "100000"):
+        assert reason(make_position(policy=OFF), price) is None
+
+
+def test_a_trailing_stop_waits_for_its_activation() -> None:
+    position = make_position(policy=TRAILING, best_price=Decimal("101.9999"))
+    assert reason(position, "100.5") is None
+    assert reason(make_position(policy=TRAILING, best_price=Decimal(102)), "100.98") is ExitReason.TRAILING_STOP
+    assert reason(make_position(policy=TRAILING, best_price=Decimal(102)), "100.9801") is None
+
+
+def test_a_trailing_stop_of_a_short_hangs_above_its_lowest_price() -> None:
+    position = make_position(quantity=Decimal(-10), policy=TRAILING, best_price=Decimal(98))
+    assert reason(position, "98.9799") is None
+    assert reason(position, "98.98") is ExitReason.TRAILING_STOP
+    waiting = make_position(quantity=Decimal(-10), policy=TRAILING, best_price=Decimal("98.0001"))
+    assert reason(waiting, "99.5") is None
+
+
+def test_the_price_seen_now_already_lifts_the_trailing_stop() -> None:
+    decision = decide_exit(make_position(policy=TRAILING), Decimal(103), at(1))
+    assert decision == Hold(Decimal(103))
+    assert reason(make_position(policy=TRAILING, best_price=decision.best_price), "101.97") is ExitReason.TRAILING_STOP
+
+
+def test_holding_time_counts_from_the_opening() -> None:
+    position = make_position(policy=ExitPolicy(None, None, max_holding_seconds=60))
+    assert isinstance(decide_exit(position, Decimal(100), at(59.999)), Hold)
+    decision = decide_exit(position, Decimal(100), at(60))
+    assert isinstance(decision, Exit)
+    assert decision.reason is ExitReason.MAX_HOLDING
+
+
+def test_a_position_is_flat_before_the_close() -> None:
+    position = make_position(policy=ExitPolicy(None, None, flat_before_close_seconds=300))
+    close = at(3600)
+    assert isinstance(decide_exit(position, Decimal(100), at(3299.999), close), Hold)
+    assert isinstance(decide_exit(position, Decimal(100), at(3299.999), None), Hold)
+    decision = decide_exit(position, Decimal(100), at(3300), close)
+    assert isinstance(decision, Exit)
+    assert decision.reason is ExitReason.SESSION_CLOSE
+    assert isinstance(decide_exit(make_position(policy=OFF), Decimal(100), at(3599), close), Hold)
+
+
+@pytest.mark.parametrize(
+    ("position", "signal", "leaves"),
+    [
+        (LONG, make_signal(action=Action.SELL), True),
+        (LONG, make_signal(action=Action.CLOSE), True),
+        (LONG, make_signal(action=Action.BUY), False),
+        (SHORT, make_signal(action=Action.BUY), True),
+        (SHORT, make_signal(action=Action.CLOSE), True),
+        (SHORT, make_signal(action=Action.SELL), False),
+        (LONG, make_signal(action=Action.CLOSE, strategy="other"), False),
+        (LONG, make_signal(action=Action.CLOSE, symbol="MSFT"), False),
+        (LONG, make_signal(action=Action.CLOSE, valid_until=at(1)), False),
+        (LONG, make_signal(action=Action.CLOSE, valid_until=at(1.001)), True),
+        (LONG, make_signal(action=Action.CLOSE, confidence=0.0), True),
+    ],
+)
+def test_the_strategys_own_living_signal_leaves(position: Position, signal: Signal, leaves: bool) -> None:
+    assert reason(position, "100", exit_signal=signal) is (ExitReason.SIGNAL if leaves else None)
+
+
+def test_the_first_rule_in_the_documented_order_gives_the_reason() -> None:
+    policy = ExitPolicy(0.02, 0.04, TrailingStop(0.0, 0.01), max_holding_seconds=1, flat_before_close_seconds=60)
+    close, signal = at(10), make_signal(action=Action.CLOSE)
+    everything = {"session_close": close, "exit_signal": signal}
+    assert reason(make_position(policy=policy), "97", **everything) is ExitReason.STOP_LOSS
+    above = make_position(policy=policy, best_price=Decimal(110))
+    assert reason(above, "104", **everything) is ExitReason.TRAILING_STOP
+    assert reason(make_position(policy=policy), "104", **everything) is ExitReason.TAKE_PROFIT
+    assert reason(make_position(policy=policy), "100", **everything) is ExitReason.MAX_HOLDING
+    fresh = make_position(policy=policy, opened_at=at(0.5))
+    assert reason(fresh, "100", **everything) is ExitReason.SESSION_CLOSE
+    assert reason(fresh, "100", exit_signal=signal) is ExitReason.SIGNAL
+
+
+def quote(bid: float, ask: float) -> Quote:
+    return Quote("AAPL", T0, (bid + ask) / 2, bid, ask)
+
+
+def test_a_quote_counts_with_the_side_that_the_exit_trades_at() -> None:
+    assert isinstance(decide_exit(LONG, quote(98.0, 99.0), at(1)), Exit)
+    assert isinstance(decide_exit(LONG, quote(98.5, 98.5), at(1)), Hold)
+    assert isinstance(decide_exit(SHORT, quote(101.0, 102.0), at(1)), Exit)
+    assert isinstance(decide_exit(SHORT, quote(101.5, 101.5), at(1)), Hold)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 0.0, -1.0, 1e300])
+def test_without_a_usable_price_the_price_rules_wait_and_the_others_go_on(bad: float) -> None:
+    assert decide_exit(LONG, quote(bad, bad), at(1)) == Hold(Decimal(100))
+    leaving = decide_exit(LONG, quote(bad, bad), at(1), None, make_signal(action=Action.CLOSE))
+    assert isinstance(leaving, Exit)
+    assert leaving.reason is ExitReason.SIGNAL
+    assert leaving.best_price == Decimal(100)
+
+
+def test_without_any_price_time_still_ends_a_position() -> None:
+    position = make_position(policy=ExitPolicy(max_holding_seconds=1))
+    assert isinstance(decide_exit(position, None, at(1)), Exit)
+    assert decide_exit(position, None, at(0.5)) == Hold(Decimal(100))
+    assert decide_exit(LONG, Decimal("NaN"), at(1)) == Hold(Decimal(100))
+
+
+def test_a_flat_position_is_not_left_again() -> None:
+    signal = make_signal(action=Action.CLOSE)
+    assert isinstance(decide_exit(make_position(quantity=Decimal(0)), Decimal(1), at(9), at(9), signal), Hold)
+
+
+def test_levels_name_the_nearer_stop_and_the_target() -> None:
+    assert levels(LONG) == (Decimal(98), Decimal(104))
+    assert levels(SHORT) == (Decimal(102), Decimal(96))
+    assert levels(make_position(policy=OFF)) == (None, None)
+    both = ExitPolicy(0.02, None, TrailingStop(0.02, 0.01))
+    trailed = make_position(policy=both, best_price=Decimal(110))
+    assert levels(trailed) == (Decimal("108.90"), None)
+    assert stop_reason(trailed) is ExitReason.TRAILING_STOP
+    assert stop_reason(make_position(policy=both)) is ExitReason.STOP_LOSS
+    short = make_position(quantity=Decimal(-10), policy=both, best_price=Decimal(90))
+    assert levels(short).stop == Decimal("90.90")
+    assert levels(make_position(policy=ExitPolicy(0.02, None, TrailingStop(0.0, 0.05)))).stop == Decimal(98)
+
+
+@pytest.mark.parametrize(
+    ("ours", "brokers", "in_flight", "expected"),
+    [(10, 10, 0, 10), (10, 4, 0, 4), (4, 10, 0, 4), (10, 0, 0, 0), (10, -5, 0, 0), (10, None, 0, 10), (10, 10, 7, 3),
+     (10, 10, 12, 0), (-10, -4, 0, 4), (-10, 5, 0, 0), (-10, -10, 3, 7)],
+)  # fmt: skip
+def test_an_exit_is_for_no_more_than_both_we_and_the_broker_hold(
+    ours: int, brokers: int | None, in_flight: int, expected: int
+) -> None:
+    position = make_position(quantity=Decimal(ours))
+    held = None if brokers is None else Decimal(brokers)
+    assert exit_quantity(position, held, Decimal(in_flight)) == expected
+
+
+def test_only_a_signal_against_the_lot_is_an_exit() -> None:
+    assert not is_exit(make_signal(action=Action.CLOSE), Decimal(0))
+    assert not is_exit(make_signal(action=Action.SELL), Decimal(0))
+    assert is_exit(make_signal(action=Action.SELL), Decimal(1))
+    assert not is_exit(make_signal(action=Action.BUY), Decimal(1))
+    assert is_exit(make_signal(action=Action.BUY), Decimal(-1))
+    assert is_exit(make_signal(action=Action.CLOSE), Decimal(-1))
+
+
+prices = st.decimals("0.01", "10000", places=4)
+ratios = st.one_of(st.none(), st.floats(0.0, 0.99))
+policies = st.builds(
+    ExitPolicy,
+    ratios,
+    ratios,
+    st.one_of(st.none(), st.builds(TrailingStop, st.floats(0, 0.5), st.floats(0, 0.5))),
+    st.integers(0, 100),
+    st.integers(0, 100),
+)
+positions = st.builds(
+    make_position,
+    quantity=st.integers(-1000, 1000).map(Decimal),
+    average_price=prices,
+    best_price=prices,
+    policy=policies,
+)
+
+
+@given(positions, st.one_of(st.none(), prices), st.floats(0, 200), st.sampled_from([None, *Action]), prices)
+def test_an_exit_reduces_and_never_sells_more_than_is_held(
+    position: Position, price: Decimal | None, elapsed: float, action: Action | None, brokers: Decimal
+) -> None:
+    signal = None if action is None else make_signal(action=action, valid_until=at(1000))
+    decision = decide_exit(position, price, at(elapsed), at(150), signal)
+    if isinstance(decision, Exit):
+        after = position.quantity + decision.side.sign * decision.quantity
+        assert position.quantity != 0
+        assert after == 0
+        for held in (brokers, -brokers, None):
+            quantity = exit_quantity(position, held)
+            assert 0 <= quantity <= abs(position.quantity)
+            assert held is None or quantity <= abs(held)
+
+
+@given(positions.filter(lambda p: p.is_open), st.lists(prices, min_size=1, max_size=20))
+def test_the_best_price_only_ever_moves_in_the_positions_favour(position: Position, path: list[Decimal]) -> None:
+    is_long = position.quantity > 0
+    best = position.best_price
+    for price in path:
+        lifted = ratchet(make_position(quantity=position.quantity, best_price=best), price)
+        assert (lifted >= best) if is_long else (lifted <= best)
+        assert (lifted >= price) if is_long else (lifted <= price)
+        best = lifted
+    assert best in (position.best_price, max(path) if is_long else min(path))
+
+
+@given(positions.filter(lambda p: p.is_open), prices)
+def test_levels_agree_with_the_decision(position: Position, price: Decimal) -> None:
+    seen = make_position(
+        quantity=position.quantity,
+        average_price=position.average_price,
+        policy=ExitPolicy(position.policy.stop_loss, position.policy.take_profit, position.policy.trailing),
+        best_price=ratchet(position, price),
+    )
+    stop, target = levels(seen)
+    is_long = position.quantity > 0
+    stopped = stop is not None and (price <= stop if is_long else price >= stop)
+    reached = target is not None and (price >= target if is_long else price <= target)
+    decision = decide_exit(seen, price, T0)
+    assert isinstance(decision, Exit) == (stopped or reached)
+    if isinstance(decision, Exit):
+        assert (decision.reason is ExitReason.TAKE_PROFIT) == (not stopped)
