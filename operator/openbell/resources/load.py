@@ -50,11 +50,17 @@ class Manifest:
 
 def load_file(path: Path) -> tuple[Manifest, ...]:
     """All manifests of a YAML file. Raises ManifestError that begins with the file's name."""
+    return load_text(read(path), source=str(path))
+
+
+def read(path: Path) -> str:
+    """The text of a file. Raises ManifestError where there is none."""
     try:
-        content = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path}: cannot be read: {error}") from error
-    return load_text(content, source=str(path))
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{path}: is not UTF-8 text") from error
 
 
 def load_text(content: str, *, source: str = "") -> tuple[Manifest, ...]:
@@ -64,16 +70,20 @@ def load_text(content: str, *, source: str = "") -> tuple[Manifest, ...]:
         try:
             manifests.append(parse_manifest(document))
         except ManifestError as error:
-            raise ManifestError(f"{_prefix(source, document)}{error}") from error
+            where = [part for part in (source, described(document)) if part]
+            raise ManifestError(": ".join([*where, str(error)])) from error
     return tuple(manifests)
 
 
 def documents(content: str, *, source: str = "") -> tuple[Any, ...]:
     """The YAML documents of a text, empty ones left out, read as kubectl reads them."""
+    where = f"{source}: " if source else ""
     try:
         return tuple(item for item in yaml.load_all(content, _Loader) if item is not None)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ManifestError(f"{where}{line}{error.problem}") from error
     except yaml.YAMLError as error:
-        where = f"{source}: " if source else ""
         raise ManifestError(f"{where}not YAML: {' '.join(str(error).split())}") from error
 
 
@@ -148,7 +158,11 @@ def _name_problems(kind: str, name: object) -> list[str]:
 
 def _sentences(model: type[Model], error: ValidationError) -> tuple[str, ...]:
     schema = structural_schema(model)
-    return tuple(_sentence(item, schema) for item in error.errors(include_url=False))
+    errors = error.errors(include_url=False)
+    deeper = {item["loc"][:-1] for item in errors}
+    # pydantic counts only good items, so a list whose one item is wrong is also called too short.
+    errors = [item for item in errors if item["type"] != "too_short" or item["loc"] not in deeper]
+    return tuple(_sentence(item, schema) for item in errors)
 
 
 def _sentence(error: ErrorDetails, schema: dict[str, Any]) -> str:
@@ -181,13 +195,12 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-def _prefix(source: str, document: object) -> str:
-    kind = name = None
-    if isinstance(document, Mapping):
-        metadata = document.get("metadata")
-        kind, name = document.get("kind"), metadata.get("name") if isinstance(metadata, Mapping) else None
-    subject = f"{kind} {name}: " if kind and name else ""
-    return f"{source}: {subject}" if source else subject
+def described(document: object) -> str:
+    """Kind and name of a document, or nothing where it has none."""
+    if not isinstance(document, Mapping) or not isinstance(document.get("metadata"), Mapping):
+        return ""
+    kind, name = document.get("kind"), document["metadata"].get("name")
+    return f"{kind} {name}" if kind and name else ""
 
 
 _NUMBERS = (
