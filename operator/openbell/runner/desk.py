@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import structlog
@@ -19,7 +19,7 @@ from openbell.domain.errors import BrokerError, JournalError, StaleEpochError
 from openbell.domain.money import ZERO
 from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, OrderUpdate
 from openbell.domain.policies import decode_policy
-from openbell.domain.positions import ClosedTrade, ExitPolicy
+from openbell.domain.positions import ClosedTrade, ExitPolicy, Position
 from openbell.domain.reasons import Reason
 from openbell.engine.portfolio import Booked, book
 from openbell.journal import IntentRecord, Journal, killpoints
@@ -74,6 +74,7 @@ class Desk:
         self._clock = clock
         self._metrics = metrics
         self._booking = asyncio.Lock()
+        self._leaving: set[str] = set()  # positions whose exit is decided and not handed over yet
         self.in_flight: dict[str, InFlight] = {}
         self.listeners: list[Callable[[Told], None]] = []
 
@@ -98,7 +99,7 @@ class Desk:
 
     def is_leaving(self, position_id: str) -> bool:
         """Whether an exit of this position is under way: one in flight at a time."""
-        return any(
+        return position_id in self._leaving or any(
             flying.intent.kind is IntentKind.EXIT and flying.intent.position_id == position_id
             for flying in self.in_flight.values()
         )
@@ -109,18 +110,44 @@ class Desk:
         """Persist intents in one commit, then send each through the gate; says what came of every reference."""
         if not intents:
             return {}
-        fresh = await self._commit(intents)
-        outcome: dict[str, Reason] = {}
-        for intent in intents:
-            if intent.order_ref in fresh:
-                outcome[intent.order_ref] = self._hand_over(intent)
-            else:
-                outcome[intent.order_ref] = Reason.ALREADY_DECIDED
+        chosen, leaving = self._reserve(intents)
+        try:
+            fresh = await self._commit(chosen)
+            outcome: dict[str, Reason] = {}
+            for intent in intents:
+                if intent.order_ref in fresh:
+                    outcome[intent.order_ref] = self._hand_over(intent)
+                else:
+                    outcome[intent.order_ref] = Reason.ALREADY_DECIDED
+        finally:
+            self._leaving -= leaving
         killpoints.reach("desk.handed-over")
         for ref, reason in outcome.items():
             if reason not in {Reason.ORDERED, Reason.ALREADY_DECIDED}:
                 await self.on_update(OrderUpdate(ref, IntentState.WITHDRAWN, "", detail=reason.text))
+        used = [p for p in self._ledger.open_positions() if p.position_id in leaving]
+        if used:
+            await self.save_positions(used)
         return outcome
+
+    def _reserve(self, intents: Sequence[Intent]) -> tuple[list[Intent], set[str]]:
+        """Keep to one exit a position, before anything awaits: both loops may decide to leave at the same time.
+
+        The number of each exit is used up here, whatever comes of it: the position's next exit is another one.
+        """
+        chosen: list[Intent] = []
+        leaving: set[str] = set()
+        for intent in intents:
+            if intent.kind is IntentKind.EXIT:
+                if self.is_leaving(intent.position_id):
+                    continue
+                leaving.add(intent.position_id)
+                self._leaving.add(intent.position_id)
+                position = self._ledger.positions.get(intent.position_id)
+                if position is not None:
+                    self._ledger.put_position(replace(position, exit_sequence=position.exit_sequence + 1))
+            chosen.append(intent)
+        return chosen, leaving
 
     async def _commit(self, intents: Sequence[Intent]) -> frozenset[str]:
         killpoints.reach("desk.before-commit")
@@ -154,8 +181,7 @@ class Desk:
             self._change(flying, OrderUpdate(intent.order_ref, IntentState.DOUBTFUL, "", detail=str(error)))
             log.warning("order.in-doubt", order=intent.order_ref, error=str(error))
         killpoints.reach("desk.sent")
-        if intent.kind is IntentKind.ENTRY:
-            self._ledger.note_entry(self._clock.now())
+        self._ledger.note_order(intent.created_at)
         self._metrics.orders_sent.labels(intent.kind.value).inc()
         log.info(
             "order.sent",
@@ -245,6 +271,13 @@ class Desk:
     def _after_booking(self, fill: Fill, record: IntentRecord, booked: Booked, flying: InFlight | None) -> None:
         killpoints.reach("desk.fill-booked")
         intent, closed = record.intent, booked.closed
+        now_kept = self._ledger.positions.get(booked.position.position_id)
+        if now_kept is not None:
+            # The exit loop may have moved these while the fill was being written.
+            booked = replace(
+                booked,
+                position=replace(booked.position, exit_sequence=now_kept.exit_sequence, best_price=now_kept.best_price),
+            )
         self._ledger.put_position(booked.position)
         if closed is not None:
             self._ledger.put_trade(closed)
@@ -265,6 +298,16 @@ class Desk:
             flying.record = after
             flying.cancel_asked_at = None if after.state.is_final else flying.cancel_asked_at
         self._settle(after, fill, closed)
+
+    async def save_statistics(self) -> None:
+        """Write the counters down."""
+        async with self._booking:  # else a fill's counters, written in its own commit, could be undone by older ones
+            await self._written(self._journal.save_statistics(self._ledger.statistics), None)
+
+    async def save_positions(self, positions: Sequence[Position]) -> None:
+        """Write best prices and exit sequences down."""
+        async with self._booking:
+            await self._written(self._journal.save_positions(positions), None)
 
     def _change(self, flying: InFlight, update: OrderUpdate) -> None:
         flying.record = after_update(flying.record, update, self._clock.now())

@@ -47,9 +47,10 @@ class Ledger:
     statistics: Statistics = field(default_factory=Statistics)
     quotes: dict[str, Quote] = field(default_factory=dict)
     account: Account | None = None
-    entry_times: deque[datetime] = field(default_factory=deque)
+    order_times: deque[datetime] = field(default_factory=deque)
     realized_total: Decimal = ZERO
-    day: datetime | None = None  # start of the trading day that `day_start_equity` belongs to
+    realized_today: Decimal = ZERO
+    day_start: datetime | None = None
     day_start_equity: Decimal | None = None
 
     # -- positions ---------------------------------------------------------------------------------------------
@@ -96,6 +97,7 @@ class Ledger:
         """Keep a round trip and its profit."""
         self.trades.append(trade)
         self.realized_total += trade.pnl
+        self.realized_today += trade.pnl
 
     # -- orders ------------------------------------------------------------------------------------------------
 
@@ -106,21 +108,25 @@ class Ledger:
             for ref in [ref for ref, kept in self.orders.items() if kept.state.is_final][: KEPT_ORDERS // 10]:
                 del self.orders[ref]
 
-    def entries_since(self, moment: datetime) -> int:
-        """Entries sent at or after `moment`, within the last day."""
-        return sum(1 for sent in self.entry_times if sent >= moment)
-
-    def note_entry(self, moment: datetime) -> None:
-        """Remember that an entry was sent, for the order rates."""
-        self.entry_times.append(moment)
-        while self.entry_times and self.entry_times[0] < moment - RATE_WINDOW:
-            self.entry_times.popleft()
+    def note_order(self, moment: datetime) -> None:
+        """Remember that an order was sent, for the order rates."""
+        self.order_times.append(moment)
+        while self.order_times and self.order_times[0] < moment - RATE_WINDOW:
+            self.order_times.popleft()
 
     # -- counting ----------------------------------------------------------------------------------------------
 
     def count(self, strategy: str | None, change: Callable[[Counters], Counters]) -> None:
         """Change the total counters and, where one is named, the strategy's in the same way."""
         self.statistics = changed(self.statistics, strategy, change)
+
+    def count_evaluated(self, strategies: Iterable[str], now: datetime) -> None:
+        """Count one evaluation of each of these strategies; the total counts whole cycles and is counted apart."""
+        counted = dict(self.statistics.strategies)
+        for name in strategies:
+            counters = self.statistics.of(name)
+            counted[name] = replace(counters, evaluations_run=counters.evaluations_run + 1, last_evaluation=now)
+        self.statistics = replace(self.statistics, strategies=MappingProxyType(counted))
 
     def note_signal(self, record: SignalRecord) -> None:
         """Keep what was decided of a signal, and count it with its reason."""

@@ -19,6 +19,7 @@ class Tick:
     due: datetime
     lateness_seconds: float
     is_skipped: bool
+    since: datetime  # the tick before it: whatever fell due after that is due now
 
 
 class Ticker:
@@ -36,6 +37,12 @@ class Ticker:
         self._grace_seconds = grace_seconds
         self._changed = asyncio.Event()
         self._last = clock.now()
+        self._poked = False
+
+    def poke(self) -> None:
+        """The wait that is going on returns at once."""
+        self._poked = True
+        self._changed.set()
 
     def reschedule(self) -> None:
         """The schedule changed: the wait that is going on asks `next_due` again."""
@@ -49,6 +56,9 @@ class Ticker:
             # A clock that was set back must not make ticks of the past come again, nor make us wait it out.
             if self._last > now + timedelta(seconds=2 * SLICE_SECONDS):
                 self._last = now
+            if self._poked:
+                self._poked = False
+                return Tick(now, 0.0, False, self._last)
             due = self._next_due(self._last)
             if due is not None and due <= now:
                 return self._tick(due, now)
@@ -57,8 +67,8 @@ class Ticker:
 
     def _tick(self, due: datetime, now: datetime) -> Tick:
         lateness = (now - due).total_seconds()
-        self._last = now
-        return Tick(due, lateness, lateness > self._grace_seconds())
+        since, self._last = self._last, now
+        return Tick(due, lateness, lateness > self._grace_seconds(), since)
 
     async def _sleep(self, seconds: float) -> None:
         sleeping = asyncio.ensure_future(self._clock.sleep(seconds))

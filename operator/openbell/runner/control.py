@@ -1,0 +1,121 @@
+"""What the resources ask of this runner, understood: each strategy with its settings, parameters and problems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from openbell.domain.errors import ManifestError
+from openbell.domain.state import TradingState
+from openbell.journal import StoredParameters
+from openbell.resources.effective import StrategySettings, effective_settings
+from openbell.resources.load import Manifest
+from openbell.resources.policies import PausedExits, PausedOrders, StoppedPositions
+from openbell.resources.scheduler import SchedulerSpec
+from openbell.resources.strategy import StrategySpec
+from openbell.runner.source import Observed
+from openbell.runner.supervisor import Wanted
+from openbell.strategies.api import Strategy, StrategyParams
+from openbell.strategies.loader import parameters_hash, strategy_for, validate_parameters
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyEntry:
+    """One strategy as it runs. `problem` says why it does not, or why older parameters are in force."""
+
+    name: str
+    generation: int
+    spec: StrategySpec
+    settings: StrategySettings
+    strategy: Strategy[Any]
+    parameters: StrategyParams
+    parameters_hash: str
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """Everything that the newest resources ask for. `refused` has one sentence for each strategy that cannot run."""
+
+    scheduler: Manifest
+    spec: SchedulerSpec
+    entries: Mapping[str, StrategyEntry]
+    refused: Mapping[str, str]
+    refused_generations: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    is_deleting: bool = False
+    is_stale: bool = False
+
+    @property
+    def generation(self) -> int:
+        return self.scheduler.generation
+
+    @property
+    def asked(self) -> TradingState:
+        """The scheduler's state; a scheduler that is being deleted is stopped."""
+        return TradingState.STOPPED if self.is_deleting else self.spec.asked_state()
+
+    def strategy_states(self) -> dict[str, TradingState]:
+        """What each strategy asks for by itself."""
+        return {name: entry.spec.asked_state() for name, entry in self.entries.items()}
+
+    def wanted(self) -> Wanted:
+        """What the supervisor is to carry out."""
+        return Wanted(
+            generation=self.generation,
+            state=self.asked,
+            cancel_entries=self.spec.pause_policy.open_orders is PausedOrders.CANCEL_ENTRIES,
+            flatten=self.spec.stop_policy.positions is StoppedPositions.FLATTEN,
+            halt_exits_while_paused=self.spec.pause_policy.exits is PausedExits.HALT,
+        )
+
+
+def understand(observed: Observed, last_good: Mapping[str, StoredParameters]) -> Control | None:
+    """Resolve what was read; None while there is no scheduler.
+
+    A strategy whose parameters are wrong goes on with the last good ones of the same type, and says so.
+    """
+    if observed.scheduler is None or not isinstance(observed.scheduler.spec, SchedulerSpec):
+        return None
+    spec = observed.scheduler.spec
+    entries: dict[str, StrategyEntry] = {}
+    refused: dict[str, str] = {}
+    for name, manifest in sorted(observed.strategies.items()):
+        try:
+            entries[name] = _entry(manifest, spec, last_good.get(name))
+        except ManifestError as error:
+            refused[name] = str(error)
+    return Control(
+        scheduler=observed.scheduler,
+        spec=spec,
+        entries=MappingProxyType(entries),
+        refused=MappingProxyType(refused),
+        refused_generations=MappingProxyType({name: observed.strategies[name].generation for name in refused}),
+        is_deleting=observed.is_deleting,
+        is_stale=observed.is_stale,
+    )
+
+
+def _entry(manifest: Manifest, scheduler: SchedulerSpec, stored: StoredParameters | None) -> StrategyEntry:
+    spec = manifest.spec
+    if not isinstance(spec, StrategySpec):
+        raise ManifestError(f"{manifest.kind} {manifest.name} is no Strategy")
+    problem = ""
+    try:
+        parameters = validate_parameters(spec.type.value, spec.parameters)
+    except ManifestError as error:
+        if stored is None or stored.type != spec.type.value:
+            raise
+        parameters = validate_parameters(stored.type, stored.parameters)
+        problem = f"the last good parameters stay in force: {error}"
+    return StrategyEntry(
+        name=manifest.name,
+        generation=manifest.generation,
+        spec=spec,
+        settings=effective_settings(scheduler, spec),
+        strategy=strategy_for(spec.type.value),
+        parameters=parameters,
+        parameters_hash=parameters_hash(parameters),
+        problem=problem,
+    )

@@ -1,0 +1,160 @@
+"""The runner's part of `.status` as plain documents: pure functions of the situation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from openbell import __version__
+from openbell.domain.money import cents, text
+from openbell.domain.positions import Position
+from openbell.domain.statistics import Counters
+from openbell.resources import scheduler, strategy
+from openbell.runner.control import StrategyEntry
+from openbell.runner.ledger import SignalRecord, summarise
+from openbell.runner.situation import Situation
+
+MAX_POSITIONS = 50
+SHOWN_SYMBOLS = 3
+
+
+def moment(value: datetime | None) -> str | None:
+    """RFC 3339 in UTC, to the second."""
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if value else None
+
+
+def all_documents(situation: Situation, *, pod: str, owner_tag: str) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Every status that this runner writes, by kind and name."""
+    control = situation.control
+    if control is None:
+        return {}
+    documents: dict[tuple[str, str], Mapping[str, Any]] = {
+        (scheduler.KIND, control.scheduler.name): scheduler_document(situation, pod=pod, owner_tag=owner_tag)
+    }
+    for name, entry in control.entries.items():
+        documents[strategy.KIND, name] = strategy_document(situation, entry)
+    return documents
+
+
+def scheduler_document(situation: Situation, *, pod: str, owner_tag: str) -> Mapping[str, Any]:
+    """The status of the scheduler as far as it is the runner's."""
+    ledger, now = situation.ledger, situation.clock.now()
+    positions = ledger.open_positions()
+    acknowledged = situation.supervisor.acknowledged
+    account = ledger.account
+    return _without_none(
+        {
+            "state": situation.gate.state.value,
+            "canRun": situation.can_run(),
+            "why": situation.why(),
+            "market": _without_none(
+                {
+                    "open": situation.calendar.is_open(now),
+                    "nextOpen": moment(situation.calendar.next_open(now)),
+                    "nextClose": moment(situation.calendar.next_close(now)),
+                    "summary": situation.calendar.describe(now),
+                }
+            ),
+            "brokerConnected": situation.gate.broker_connected,
+            "equity": text(cents(account.equity)) if account else None,
+            "pnl": _pnl(situation),
+            "stats": {
+                **counters_document(ledger.statistics.total),
+                "monitoredPositions": 0 if situation.gate.exit_blocked() else len(positions),
+                **_without_none({"startedAt": moment(ledger.statistics.started_at)}),
+            },
+            "positions": {
+                "open": len(positions),
+                "summary": summarise(positions),
+                "items": [_position(situation, position) for position in positions[:MAX_POSITIONS]],
+            },
+            "runner": _without_none(
+                {
+                    "pod": pod or None,
+                    "epoch": situation.fence.epoch or None,
+                    "ownerTag": owner_tag or None,
+                    "observedGeneration": acknowledged.generation if acknowledged else None,
+                    "version": __version__,
+                }
+            ),
+            "conditions": [condition.to_dict() for condition in situation.refresh_conditions()],
+        }
+    )
+
+
+def strategy_document(situation: Situation, entry: StrategyEntry) -> Mapping[str, Any]:
+    """The status of one strategy as far as it is the runner's."""
+    ledger = situation.ledger
+    counters = ledger.statistics.of(entry.name)
+    positions = situation.positions_of(entry.name)
+    total = ledger.realized(entry.name) + ledger.unrealized(entry.name)
+    last = next((record for record in reversed(ledger.signals) if record.signal.strategy == entry.name), None)
+    shown = ", ".join(entry.spec.symbols[:SHOWN_SYMBOLS])
+    more = len(entry.spec.symbols) - SHOWN_SYMBOLS
+    return _without_none(
+        {
+            "state": situation.gate.state_of(entry.name).value,
+            "why": situation.strategy_why(entry),
+            "symbols": f"{shown} +{more}" if more > 0 else shown,
+            "stats": {
+                **counters_document(counters),
+                "monitoredPositions": 0 if situation.gate.exit_blocked() else len(positions),
+            },
+            "lastSignal": _last_signal(last),
+            "openPositions": len(positions),
+            "pnl": {"total": text(cents(total))},
+            "conditions": [condition.to_dict() for condition in situation.refresh_strategy(entry)],
+        }
+    )
+
+
+def counters_document(counters: Counters) -> dict[str, Any]:
+    """Counters under their names in the resource."""
+    return _without_none(
+        {
+            "evaluationsRun": counters.evaluations_run,
+            "signalsGenerated": counters.signals_generated,
+            "tradesExecuted": counters.trades_executed,
+            "tradesRejected": counters.trades_rejected,
+            "exitsExecuted": counters.exits_executed,
+            "errors": counters.errors,
+            "lastEvaluation": moment(counters.last_evaluation),
+            "lastTrade": moment(counters.last_trade),
+        }
+    )
+
+
+def _pnl(situation: Situation) -> dict[str, str]:
+    day = situation.pnl_day()
+    return _without_none({"day": text(day) if day is not None else None, "total": text(situation.pnl_total())})
+
+
+def _position(situation: Situation, position: Position) -> dict[str, Any]:
+    at_price = situation.ledger.price_of(position.symbol)
+    return _without_none(
+        {
+            "strategy": position.strategy,
+            "symbol": position.symbol,
+            "quantity": text(position.quantity),
+            "averagePrice": text(position.average_price.quantize(at_price) if at_price else position.average_price),
+            "pnl": text(cents(position.unrealized_pnl(at_price))) if at_price is not None else None,
+            "openedAt": moment(position.opened_at),
+        }
+    )
+
+
+def _last_signal(record: SignalRecord | None) -> dict[str, Any] | None:
+    if record is None:
+        return None
+    return {
+        "symbol": record.signal.symbol,
+        "action": record.signal.action.value,
+        "confidence": round(record.signal.confidence, 4),
+        "time": moment(record.signal.bar_time),
+        "outcome": record.reason.value,
+    }
+
+
+def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,137 @@
+"""The two live loops, each on its own ticker: evaluation and exits. Neither waits for the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+
+import structlog
+
+from openbell.domain.clock import Clock
+from openbell.domain.errors import NotLeadingError, OpenbellError, StaleEpochError
+from openbell.domain.state import TradingState
+from openbell.market.calendar import next_tick
+from openbell.runner.control import StrategyEntry
+from openbell.runner.evaluation import Evaluation
+from openbell.runner.exiting import Exits
+from openbell.runner.situation import Situation
+from openbell.runner.ticker import Tick, Ticker
+from openbell.telemetry.metrics import ErrorKind, LoopName, RunnerMetrics
+
+log = structlog.get_logger("openbell.loops")
+
+SETTLE_SECONDS = 0.0  # simulated bars are whole the moment they close
+GRACE_OF_INTERVAL = 0.5  # a tick later than half its interval is skipped: the next one is nearer
+MIN_GRACE_SECONDS = 1.0
+
+
+class Loops:
+    """Ticks both loops by what the resource says at the moment of each tick."""
+
+    def __init__(
+        self, situation: Situation, evaluation: Evaluation, exits: Exits, clock: Clock, metrics: RunnerMetrics
+    ) -> None:
+        self._situation = situation
+        self._evaluation = evaluation
+        self._exits = exits
+        self._metrics = metrics
+        self._clock = clock
+        self.evaluation_ticker = Ticker(clock, self._next_evaluation, self._evaluation_grace)
+        self.exit_ticker = Ticker(clock, self._next_exit, lambda: float("inf"))
+
+    def reschedule(self) -> None:
+        """Intervals, calendar or strategies changed."""
+        self.evaluation_ticker.reschedule()
+        self.exit_ticker.reschedule()
+
+    async def evaluate(self) -> None:
+        """The evaluation loop, until cancelled. What overruns its interval is coalesced and counted."""
+        while True:
+            tick = await self.evaluation_ticker.wait()
+            self._metrics.tick_lateness_seconds.labels(LoopName.EVALUATION.value).observe(tick.lateness_seconds)
+            if tick.is_skipped:
+                self._metrics.evaluations_coalesced.inc()
+                log.warning(
+                    "evaluation.skipped", due=tick.due.isoformat(), late_seconds=round(tick.lateness_seconds, 3)
+                )
+                continue
+            if not self._situation.is_open():
+                continue
+            entries = self._due(tick)
+            try:
+                await self._evaluation.run(entries, tick.due)
+            except (StaleEpochError, NotLeadingError):
+                raise
+            except OpenbellError as error:
+                # The boundary of one evaluation: counted, and the next tick tries anew.
+                log.error("evaluation.failed", error=str(error))
+                self._situation.ledger.note_error()
+                self._metrics.errors.labels(ErrorKind.INTERNAL.value).inc()
+
+    async def exit(self) -> None:
+        """The exit loop, until cancelled."""
+        while True:
+            tick = await self.exit_ticker.wait()
+            self._metrics.tick_lateness_seconds.labels(LoopName.EXIT.value).observe(tick.lateness_seconds)
+            try:
+                await self._exits.check()
+            except (StaleEpochError, NotLeadingError):
+                raise
+            except OpenbellError as error:
+                log.error("exit-check.failed", error=str(error))
+                self._situation.ledger.note_error()
+                self._metrics.errors.labels(ErrorKind.INTERNAL.value).inc()
+
+    async def flatten(self) -> None:
+        """Check exits at once whenever the supervisor asks for flat positions."""
+        asked = self._situation.supervisor.flatten_asked
+        while True:
+            await asked.wait()
+            asked.clear()
+            self.exit_ticker.poke()
+
+    # -- schedules ---------------------------------------------------------------------------------------------
+
+    def _active(self) -> Sequence[StrategyEntry]:
+        control = self._situation.control
+        if control is None:
+            return ()
+        return [
+            entry
+            for entry in control.entries.values()
+            if self._situation.gate.state_of(entry.name) is not TradingState.STOPPED
+        ]
+
+    def _next_of(self, interval_seconds: int, after: datetime) -> datetime:
+        calendar, hours_only = self._situation.calendar, self._situation.hours_only
+        return next_tick(calendar, hours_only, interval_seconds, SETTLE_SECONDS, after)
+
+    def _next_evaluation(self, after: datetime) -> datetime | None:
+        intervals = {entry.settings.evaluation_interval_seconds for entry in self._active()}
+        return min((self._next_of(interval, after) for interval in intervals), default=None)
+
+    def _due(self, tick: Tick) -> list[StrategyEntry]:
+        now = self._clock.now()
+        return [
+            entry
+            for entry in self._active()
+            if self._next_of(entry.settings.evaluation_interval_seconds, tick.since) <= now
+        ]
+
+    def _next_exit(self, after: datetime) -> datetime | None:
+        spec = self._situation.spec
+        return self._next_of(spec.exit_check_interval_seconds, after) if spec else None
+
+    def _evaluation_grace(self) -> float:
+        intervals = [entry.settings.evaluation_interval_seconds for entry in self._active()]
+        return max(MIN_GRACE_SECONDS, GRACE_OF_INTERVAL * min(intervals, default=1))
+
+
+async def measure_lag(metrics: RunnerMetrics, every_seconds: float = 0.5) -> None:
+    """Measure how late the event loop wakes a timer, until cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + every_seconds
+        await asyncio.sleep(every_seconds)
+        metrics.loop_lag_seconds.observe(max(0.0, loop.time() - due))

@@ -1,0 +1,336 @@
+"""How things stand, derived from the runner's parts: one place for `why`, `canRun` and every condition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from openbell.domain.answers import Unknown, Value
+from openbell.domain.bars import BarSeries
+from openbell.domain.clock import Clock
+from openbell.domain.money import ZERO, cents
+from openbell.domain.positions import Position
+from openbell.domain.reasons import Reason
+from openbell.domain.state import TradingState
+from openbell.market.base import MarketData
+from openbell.market.calendar import SessionCalendar
+from openbell.resources.conditions import Condition, SchedulerCondition, StrategyCondition, set_condition
+from openbell.resources.scheduler import SchedulerSpec
+from openbell.runner.comparison import Comparison
+from openbell.runner.control import Control, StrategyEntry
+from openbell.runner.desk import Desk
+from openbell.runner.gate import Fence, Gate
+from openbell.runner.ledger import Ledger
+from openbell.runner.supervisor import Supervisor
+
+FAILURES_IN_A_ROW = 5
+"""A strategy that raised so many times without one good evaluation between is Failed."""
+
+
+@dataclass(slots=True)
+class DataState:
+    """Freshness of the market data: bars are read by evaluations, quotes by the exit loop. A problem is one clause."""
+
+    newest: datetime | None = None
+    bars_problem: str = ""
+    quotes_problem: str = ""
+    has_read: bool = False
+
+    @property
+    def is_fresh(self) -> bool | None:
+        """None until something was read."""
+        return not (self.bars_problem or self.quotes_problem) if self.has_read else None
+
+    @property
+    def reason(self) -> str:
+        return {None: "NoDataYet", True: "Fresh", False: "Stale"}[self.is_fresh]
+
+    @property
+    def why(self) -> str:
+        if not self.has_read:
+            return "nothing has been read yet"
+        return self.bars_problem or self.quotes_problem or "bars and quotes are as new as they should be"
+
+
+@dataclass(slots=True)
+class Failures:
+    """Errors of strategies in a row, and the last one's text."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    def failed(self, strategy: str, text: str) -> None:
+        self.counts[strategy] = self.counts.get(strategy, 0) + 1
+        self.texts[strategy] = text
+
+    def succeeded(self, strategy: str) -> None:
+        self.counts.pop(strategy, None)
+        self.texts.pop(strategy, None)
+
+    def is_failed(self, strategy: str) -> bool:
+        return self.counts.get(strategy, 0) >= FAILURES_IN_A_ROW
+
+    def all_failed(self) -> tuple[str, ...]:
+        return tuple(sorted(name for name in self.counts if self.is_failed(name)))
+
+
+@dataclass(slots=True)
+class Situation:
+    """Reads the parts, changes none of them. `control` and `calendar` are exchanged when the resource changes."""
+
+    clock: Clock
+    gate: Gate
+    fence: Fence
+    desk: Desk
+    ledger: Ledger
+    supervisor: Supervisor
+    comparison: Comparison
+    data: DataState
+    failures: Failures
+    calendar: SessionCalendar
+    control: Control | None = None
+    lease_holder: Callable[[], str] = lambda: ""
+    finished: str = ""  # what a replay that has ended says of itself
+    conditions: tuple[Condition, ...] = ()
+    strategy_conditions: dict[str, tuple[Condition, ...]] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> SchedulerSpec | None:
+        return self.control.spec if self.control else None
+
+    def is_open(self) -> bool:
+        """Whether the session is open, or the scheduler trades whatever the hour."""
+        if self.spec is not None and not self.spec.market.hours_only:
+            return True
+        return self.calendar.is_open(self.clock.now())
+
+    def can_run(self) -> bool:
+        """Whether entries would be evaluated and sent now."""
+        return self.gate.entry_blocked() is None and self.is_open() and not self.finished
+
+    def why(self) -> str:
+        """One clause: what keeps entries from being made, or what goes on."""
+        gate = self.gate
+        if self.finished:
+            return self.finished
+        if not self.fence.holds():
+            holder = self.lease_holder()
+            return f"waiting for the lease, held by {holder}" if holder else "waiting for the lease"
+        if self.supervisor.draining and self.gate.state is not TradingState.RUNNING:
+            return self.supervisor.draining
+        if gate.state is TradingState.STOPPED:
+            return self._stopped()
+        if gate.state is TradingState.PAUSED:
+            return "paused" + (", exits too" if gate.exits_halted_while_paused else ", exits go on")
+        blocked = gate.entry_blocked()
+        if blocked is Reason.RECONCILING or blocked is Reason.BROKER_DISCONNECTED:
+            return self.comparison.why
+        if blocked is not None:
+            return blocked.text
+        if not self.is_open():
+            return self.calendar.describe(self.clock.now())
+        if self.failures.all_failed():
+            return f"failed: {', '.join(self.failures.all_failed())}"
+        if self.data.is_fresh is False:
+            return self.data.why
+        return self._running()
+
+    def _stopped(self) -> str:
+        kept = len(self.ledger.positions)
+        return f"stopped, {kept} position(s) kept without exits" if kept else "stopped"
+
+    def _running(self) -> str:
+        if self.control is None or not self.control.entries:
+            return "no strategy points at this scheduler"
+        running = [
+            entry for name, entry in self.control.entries.items() if self.gate.state_of(name) is TradingState.RUNNING
+        ]
+        if not running:
+            return "no strategy is running"
+        intervals = sorted({entry.settings.evaluation_interval_seconds for entry in running})
+        every = "/".join(str(interval) for interval in intervals)
+        return f"evaluating {len(running)} strateg{'y' if len(running) == 1 else 'ies'} every {every} s"
+
+    # -- money -------------------------------------------------------------------------------------------------
+
+    def pnl_total(self) -> Decimal:
+        """Profit after fees since the first start, realised and open."""
+        open_lots = sum((p.realized_pnl - p.fees for p in self.ledger.positions.values()), ZERO)
+        return cents(self.ledger.realized_total + open_lots + self.ledger.unrealized())
+
+    def pnl_day(self) -> Decimal | None:
+        """Profit since the day began; None before the day's first account reading."""
+        account, start = self.ledger.account, self.ledger.day_start_equity
+        return cents(account.equity - start) if account is not None and start is not None else None
+
+    # -- conditions --------------------------------------------------------------------------------------------
+
+    def unmonitored(self) -> tuple[str, str] | None:
+        """Reason and message where positions are open and their exits are held back."""
+        positions = self.ledger.positions
+        if not positions or self.gate.exit_blocked() is None:
+            return None
+        names = ", ".join(sorted({position.symbol for position in positions.values()}))
+        reason = {
+            Reason.NOT_LEADING: "NotLeading",
+            Reason.STOPPED: "StoppedKeepingPositions",
+            Reason.PAUSED: "ExitsHalted",
+        }[self.gate.exit_blocked() or Reason.STOPPED]
+        return reason, f"{len(positions)} position(s) without exits: {names}"
+
+    def refresh_conditions(self) -> tuple[Condition, ...]:
+        """The scheduler's conditions now; transition times move only with the status."""
+        if self.control is None:
+            return ()
+        generation, now = self.control.generation, self.clock.now()
+        for kind, status, reason, message in self._observations():
+            condition = Condition.of(kind, status, reason, message, generation)
+            self.conditions = set_condition(self.conditions, condition, now)
+        return self.conditions
+
+    def _observations(self) -> list[tuple[SchedulerCondition, bool | None, str, str]]:
+        leading = self.fence.holds()
+        unmonitored = self.unmonitored()
+        return [
+            (SchedulerCondition.PAUSED, *self._paused()),
+            (
+                SchedulerCondition.RUNNER_LEADING,
+                leading,
+                "Leading" if leading else "NotLeading",
+                f"holds the lease with epoch {self.fence.epoch}"
+                if leading
+                else f"the lease is held by {self.lease_holder() or 'nobody yet'}",
+            ),
+            (
+                SchedulerCondition.BROKER_CONNECTED,
+                self.gate.broker_connected,
+                "Connected" if self.gate.broker_connected else "Disconnected",
+                "the broker answers" if self.gate.broker_connected else self.comparison.why,
+            ),
+            (SchedulerCondition.DATA_FRESH, self.data.is_fresh, self.data.reason, self.data.why),
+            (
+                SchedulerCondition.BROKER_IN_SYNC,
+                self.gate.in_sync,
+                self.comparison.reason,
+                self.comparison.why,
+            ),
+            (
+                SchedulerCondition.UNMONITORED_POSITIONS,
+                unmonitored is not None,
+                *(unmonitored or ("Monitored", "every open position has its exits")),
+            ),
+            (SchedulerCondition.DEGRADED, *self._degraded()),
+        ]
+
+    def _paused(self) -> tuple[bool, str, str]:
+        acknowledged, wanted = self.supervisor.acknowledged, self.supervisor.wanted
+        spec_paused = self.spec is not None and self.spec.paused
+        state = self.gate.state
+        if state is TradingState.RUNNING:
+            return False, "Running", "entries are allowed"
+        settled = acknowledged is not None and wanted is not None and acknowledged.generation >= wanted.generation
+        if not settled:
+            return False, "Draining", self.supervisor.draining or "closing down"
+        if state is TradingState.STOPPED:
+            return (True, "Stopped", "stopped and paused") if spec_paused else (False, "Stopped", "stopped")
+        if self.gate.exits_halted_while_paused:
+            return True, "Paused", "no entry and no exit is sent"
+        return True, "Paused", "no entry is sent; exits go on"
+
+    def _degraded(self) -> tuple[bool, str, str]:
+        if self.gate.journal_lost:
+            return True, "JournalLost", Reason.JOURNAL_LOST.text
+        if not self.gate.journal_open:
+            return True, "JournalFailed", Reason.JOURNAL_FAILED.text
+        failed = self.failures.all_failed()
+        if failed:
+            return True, "StrategiesFailed", f"failed: {', '.join(failed)}"
+        if self.control is not None and self.control.is_stale:
+            return True, "StateStale", Reason.STALE_STATE.text
+        return False, "AsExpected", "everything works"
+
+    def refresh_strategy(self, entry: StrategyEntry) -> tuple[Condition, ...]:
+        """One strategy's conditions now."""
+        state = self.gate.state_of(entry.name)
+        failed = self.failures.is_failed(entry.name)
+        running = state is TradingState.RUNNING and not failed
+        message = self.strategy_why(entry)
+        for kind, status, reason in (
+            (StrategyCondition.RUNNING, running, "Running" if running else "Failed" if failed else state.value),
+            (StrategyCondition.PAUSED, state is TradingState.PAUSED, state.value),
+            (StrategyCondition.FAILED, failed, "Errors" if failed else "AsExpected"),
+        ):
+            text = self.failures.texts.get(entry.name, message) if kind is StrategyCondition.FAILED else message
+            condition = Condition.of(kind, status, reason, text, entry.generation)
+            before = self.strategy_conditions.get(entry.name, ())
+            self.strategy_conditions[entry.name] = set_condition(before, condition, self.clock.now())
+        return self.strategy_conditions[entry.name]
+
+    def strategy_why(self, entry: StrategyEntry) -> str:
+        """One clause on one strategy."""
+        if self.failures.is_failed(entry.name):
+            return f"failed {self.failures.counts[entry.name]} times in a row: {self.failures.texts[entry.name]}"
+        if entry.problem:
+            return entry.problem
+        own = entry.spec.asked_state()
+        if own is not TradingState.RUNNING and self.gate.state is TradingState.RUNNING:
+            return f"this strategy is {own.value.lower()}"
+        if not self.can_run():
+            return f"the scheduler: {self.why()}"
+        return f"evaluating every {entry.settings.evaluation_interval_seconds} s"
+
+    # -- data --------------------------------------------------------------------------------------------------
+
+    @property
+    def hours_only(self) -> bool:
+        return self.spec is None or self.spec.market.hours_only
+
+    def day_start(self, now: datetime) -> datetime:
+        """When the trading day of `now` began: the session's open, outside of sessions the UTC midnight."""
+        session = self.calendar.session_at(now)
+        return session.open if session else now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def ledger_lots(self) -> dict[tuple[str, str], Decimal]:
+        """Signed quantity by strategy and symbol."""
+        return {(p.strategy, p.symbol): p.quantity for p in self.ledger.open_positions()}
+
+    def note_bars(self, problems: Sequence[str], read: Iterable[BarSeries]) -> None:
+        """What reading bars came to, for DataFresh and the data's age."""
+        self.data.has_read = self.data.has_read or bool(problems)
+        for series in read:
+            self.data.has_read = True
+            if series.last_end is not None and (self.data.newest is None or series.last_end > self.data.newest):
+                self.data.newest = series.last_end
+        self.data.bars_problem = problems[0] if problems else ""
+
+    async def read_quotes(self, market: MarketData, symbols: Iterable[str], now: datetime) -> None:
+        """Read the prices of these symbols into the ledger; one that is unknown keeps no old price for orders."""
+        problems = []
+        for symbol in sorted(symbols):
+            answer = await market.quote(symbol, now)
+            if isinstance(answer, Value):
+                self.ledger.quotes[symbol] = answer.value
+                self.data.has_read = True
+            else:
+                self.ledger.quotes.pop(symbol, None)
+                why = answer.why if isinstance(answer, Unknown) else "there is none"
+                problems.append(f"no price of {symbol}: {why}")
+                self.ledger.note_error()
+        self.data.quotes_problem = problems[0] if problems else ""
+
+    def positions_of(self, strategy: str) -> tuple[Position, ...]:
+        return tuple(position for position in self.ledger.open_positions() if position.strategy == strategy)
+
+
+def open_seconds(calendar: SessionCalendar, since: datetime, now: datetime, *, hours_only: bool) -> float:
+    """Seconds of open market between two moments: what the age of data is measured in."""
+    if not hours_only:
+        return max(0.0, (now - since).total_seconds())
+    total = 0.0
+    first = since.date() - timedelta(days=1)
+    for session in calendar.sessions(first, now.date() + timedelta(days=1)):
+        begin, end = max(session.open, since), min(session.close, now)
+        total += max(0.0, (end - begin).total_seconds())
+    return total
