@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import HTTPConnection
 
 from openbell.web.schemas import ErrorBody
@@ -23,7 +24,21 @@ def view_of(connection: HTTPConnection) -> RunnerView:
 
 
 View = Annotated[RunnerView, Depends(runner_view)]
-Limit = Annotated[int, Query(ge=1, le=500, description="At most so many, the newest.")]
+
+
+class NoOther(BaseModel):
+    """Base of query parameters: a misspelt one is refused, not ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LimitQuery(NoOther):
+    """How many to list."""
+
+    limit: Annotated[int, Field(ge=1, le=500, description="At most so many, the newest.")] = 100
+
+
+Limit = Annotated[LimitQuery, Query()]
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -21,6 +21,7 @@ class NotThereError(OpenbellError):
 
 
 _PASSED_ON = frozenset({403, 404, 409})
+NOT_JSON = "The body is not valid JSON."
 _SHOWN_LENGTH = 80
 _PLACES = frozenset({"body", "query", "path", "header"})
 
@@ -35,7 +36,7 @@ def describe(errors: Sequence[Any]) -> str:
     first = errors[0]
     field = ".".join(str(part) for part in first["loc"] if part not in _PLACES) or "the body"
     if first["type"] == "json_invalid":
-        return "The body is not valid JSON."
+        return NOT_JSON
     message = str(first["msg"]).removeprefix("Value error, ").removesuffix(".")
     more = f" ({len(errors) - 1} more)" if len(errors) > 1 else ""
     if first["type"] == "missing":
@@ -77,6 +78,8 @@ async def _ours(_request: Request, error: Exception) -> JSONResponse:
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class alone
     path = request.url.path
+    if error.status_code == 400:  # FastAPI's word for a body whose bytes are no text
+        return error_response(422, NOT_JSON)
     if error.status_code == 404:
         message = f"Path {path!r} is not one of this API; see /openapi.json."
     elif error.status_code == 405:

@@ -130,6 +130,14 @@ async def test_a_wait_out_of_bounds_is_refused_in_one_sentence(wait: str) -> Non
     assert wait in answer.json()["message"]
 
 
+async def test_a_misspelt_query_parameter_is_refused_not_ignored() -> None:
+    runner = fake.FakeRunner()
+    async with client(runner) as api:
+        answer = await api.post("/api/scheduler/pause", params={"wiat": "5"})
+    assert (answer.status_code, runner.calls) == (422, [])
+    assert answer.json()["message"] == "Field wiat is not one that this call knows."
+
+
 @pytest.mark.parametrize("spelt", ["momentum", "Momentum", "MOMENTUM"])
 async def test_a_strategy_is_added_as_the_example_says(spelt: str) -> None:
     runner = fake.FakeRunner()
@@ -202,9 +210,10 @@ async def test_a_wrong_strategy_gets_one_sentence(body: dict[str, Any], sentence
     assert (answer.status_code, answer.json()) == (422, {"status": "error", "message": sentence})
 
 
-async def test_a_body_that_is_not_json_is_refused_in_one_sentence() -> None:
+@pytest.mark.parametrize("body", [b"{", b"\xff\xfe{}"])
+async def test_a_body_that_is_not_json_is_refused_in_one_sentence(body: bytes) -> None:
     async with client(fake.FakeRunner()) as api:
-        answer = await api.post("/api/strategies/add", content=b"{", headers={"content-type": "application/json"})
+        answer = await api.post("/api/strategies/add", content=body, headers={"content-type": "application/json"})
     assert (answer.status_code, answer.json()["message"]) == (422, "The body is not valid JSON.")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
+from pydantic import Field
 
 from openbell.web.auth import require_write
-from openbell.web.deps import View, errors
+from openbell.web.deps import NoOther, View, errors
 from openbell.web.schemas import Lifecycle, SchedulerStats, SchedulerStatus, scheduler_stats, scheduler_status
 from openbell.web.view import LifecycleResult
 
@@ -18,10 +19,18 @@ writes = APIRouter(
     dependencies=[Depends(require_write)],
     responses=errors(401, 403, 404, 409, 413, 422, 503),
 )
-Wait = Annotated[
-    float,
-    Query(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the runner's acknowledgement; 0 = do not wait."),
-]
+
+
+class WaitQuery(NoOther):
+    """Whether to wait."""
+
+    wait: Annotated[
+        float,
+        Field(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the runner's acknowledgement; 0 = do not."),
+    ] = 0.0
+
+
+Wait = Annotated[WaitQuery, Query()]
 
 
 def _lifecycle(result: LifecycleResult) -> Lifecycle:
@@ -41,27 +50,27 @@ async def stats(view: View) -> SchedulerStats:
 
 
 @writes.post("/start", status_code=202)
-async def start(view: View, wait: Wait = 0.0) -> Lifecycle:
+async def start(view: View, query: Wait) -> Lifecycle:
     """Set `enabled` to true."""
-    return _lifecycle(await view.start(wait))
+    return _lifecycle(await view.start(query.wait))
 
 
 @writes.post("/stop", status_code=202)
-async def stop(view: View, wait: Wait = 0.0) -> Lifecycle:
+async def stop(view: View, query: Wait) -> Lifecycle:
     """Set `enabled` to false: no entries and no exits; what is open is kept or flattened by `stopPolicy`."""
-    return _lifecycle(await view.stop(wait))
+    return _lifecycle(await view.stop(query.wait))
 
 
 @writes.post("/pause", status_code=202)
-async def pause(view: View, wait: Wait = 0.0) -> Lifecycle:
+async def pause(view: View, query: Wait) -> Lifecycle:
     """Set `paused` to true: evaluation and exits go on, entries do not."""
-    return _lifecycle(await view.pause(wait))
+    return _lifecycle(await view.pause(query.wait))
 
 
 @writes.post("/resume", status_code=202)
-async def resume(view: View, wait: Wait = 0.0) -> Lifecycle:
+async def resume(view: View, query: Wait) -> Lifecycle:
     """Set `paused` to false."""
-    return _lifecycle(await view.resume(wait))
+    return _lifecycle(await view.resume(query.wait))
 
 
 router.include_router(writes)

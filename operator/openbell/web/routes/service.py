@@ -6,12 +6,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import JSONResponse
+from pydantic import Field
 
-from openbell.web.deps import View, errors
+from openbell.web.deps import NoOther, View, errors
 from openbell.web.schemas import CheckBody, Health, LogList, log_entry
 from openbell.web.view import HealthView
 
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class LinesQuery(NoOther):
+    """How much of the log to show."""
+
+    lines: Annotated[int, Field(ge=1, le=1000, description="At most so many, the newest.")] = 200
+
 
 router = APIRouter(tags=["service"])
 _PROBE_RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -20,11 +28,9 @@ _PROBE_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/api/logs", responses=errors(422))
-async def logs(
-    view: View, lines: Annotated[int, Query(ge=1, le=1000, description="At most so many, the newest.")] = 200
-) -> LogList:
+async def logs(view: View, query: Annotated[LinesQuery, Query()]) -> LogList:
     """The newest log events, oldest first."""
-    return LogList(logs=[log_entry(each) for each in view.log_tail(lines)])
+    return LogList(logs=[log_entry(each) for each in view.log_tail(query.lines)])
 
 
 def _probe(health: HealthView) -> Response:

@@ -23,7 +23,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0
 class AddStrategyConfig(BaseModel):
     """`symbol` or `symbols`, optional settings, and the parameters of the strategy's type beside them."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
 
     symbol: Symbol | None = None
@@ -49,6 +49,7 @@ class AddStrategy(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
+        strict=True,
         json_schema_extra={
             "examples": [{"strategy_type": "momentum", "config": {"symbol": "AAPL"}, "enabled": True}],
         },

@@ -26,15 +26,15 @@ async def positions(view: View) -> PositionList:
 
 
 @router.get("/signals", responses=errors(422))
-async def signals(view: View, limit: Limit = 100) -> SignalList:
+async def signals(view: View, query: Limit) -> SignalList:
     """The newest signals, each with what was done or why nothing was."""
-    return SignalList(signals=[signal_body(each) for each in view.signals(limit)])
+    return SignalList(signals=[signal_body(each) for each in view.signals(query.limit)])
 
 
 @router.get("/orders", responses=errors(422, 503))
-async def orders(view: View, limit: Limit = 100) -> OrderList:
+async def orders(view: View, query: Limit) -> OrderList:
     """The newest orders and their states."""
-    return OrderList(orders=[Order.model_validate(each) for each in await view.orders(limit)])
+    return OrderList(orders=[Order.model_validate(each) for each in await view.orders(query.limit)])
 
 
 @router.get("/replay", responses=errors(404))
