@@ -171,10 +171,10 @@ class SyntheticSpec(Model):
         1, description="Another seed gives another market."
     )
     volatility: Annotated[float, Field(strict=True, ge=0, le=1000)] = Field(
-        0.3, description="Annualised volatility of the prices, as a ratio."
+        0.5, description="Annualised volatility of the prices, as a ratio."
     )
-    start_price: PositiveMoney = Field(
-        Decimal(100), description="Price around which a symbol moves, as a decimal string."
+    start_price: PositiveMoney | None = Field(
+        None, description="Price around which every symbol moves, as a decimal string; absent = one for each symbol."
     )
 
 
