@@ -339,8 +339,8 @@ def dashboard() -> str:
         .refresh("15s")
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .with_variable(DatasourceVariable("datasource").label("Data source").type("prometheus"))
-        .with_variable(variable("namespace", "Namespace", "openbell_build_info", "namespace"))
-        .with_variable(variable("runner", "Runner", 'openbell_build_info{namespace=~"$namespace"}', "pod"))
+        .with_variable(variable("namespace", "Namespace", "openbell_leading", "namespace"))
+        .with_variable(variable("runner", "Runner", 'openbell_leading{namespace=~"$namespace"}', "pod"))
         .with_variable(variable("operator", "Operator in", "workqueue_depth", "namespace"))
     )
     for title, panels in ROWS:

@@ -1,0 +1,82 @@
+"""Nothing changed, so nothing is written: counted at the API server."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+from lab import OPERATOR, SYSTEM, Api, Place, is_available
+
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(1000, func_only=True)]
+
+# Ten minutes by the goal; a suite run looks at one, which every periodic writer would still be caught in.
+IDLE_SECONDS = float(os.environ.get("OPENBELL_IDLE_SECONDS", "60"))
+OURS = (
+    "tradingschedulers", "strategies", "deployments", "services", "serviceaccounts", "roles", "rolebindings",
+    "persistentvolumeclaims", "secrets", "events", "configmaps",
+)  # fmt: skip
+
+
+@pytest.fixture
+def settled(place: Place) -> Place:
+    """Three stopped schedulers with two strategies each, all of them as they are to stay."""
+    for n in range(3):
+        place.api.apply(place.scheduler(f"desk-{n}", enabled=False))
+        for m in range(2):
+            place.api.apply(place.strategy(f"strategy-{n}-{m}", f"desk-{n}"))
+    for n in range(3):
+        place.api.wait_for(place.namespace, f"desk-{n}", "Ready", seconds=120)
+        place.api.wait_for(place.namespace, f"desk-{n}", "RunnerLeading", seconds=120)
+    wait_until_nothing_is_written(place.api)
+    return place
+
+
+def wait_until_nothing_is_written(api: Api, quiet_seconds: float = 20, within: float = 150) -> None:
+    """What came before (coalesced status writes, pods of other tests on their way out) has ended."""
+    ends = time.monotonic() + within
+    before = api.mutations(*OURS)
+    while time.monotonic() < ends:
+        time.sleep(quiet_seconds)
+        now = api.mutations(*OURS)
+        if now == before:
+            return
+        before = now
+    raise AssertionError(f"the cluster does not become quiet: {before}")
+
+
+def versions(place: Place) -> dict[str, str]:
+    """The resourceVersion of everything in the namespace that somebody might have written."""
+    kinds = ("TradingScheduler", "Strategy", "Deployment", "Service", "ServiceAccount", "Role", "RoleBinding",
+             "PersistentVolumeClaim", "Secret", "ConfigMap")  # fmt: skip
+    return {
+        f"{kind}/{each['metadata']['name']}": each["metadata"]["resourceVersion"]
+        for kind in kinds
+        for each in place.api.list_of(kind, place.namespace)
+    }
+
+
+def grown(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    """The requests between two counts."""
+    return {what: count - before.get(what, 0) for what, count in after.items() if count != before.get(what, 0)}
+
+
+def test_idle_minutes_and_a_restart_of_the_operator_make_no_mutating_request(settled: Place) -> None:
+    api = settled.api
+    counts, objects = api.mutations(*OURS), versions(settled)
+
+    time.sleep(IDLE_SECONDS)
+    idle = grown(counts, api.mutations(*OURS))
+
+    (old,) = api.list_of("Pod", SYSTEM, "app.kubernetes.io/name=openbell-operator")
+    counts = api.mutations(*OURS)
+    api.delete("Pod", SYSTEM, old["metadata"]["name"])
+    api.wait_gone("Pod", SYSTEM, old["metadata"]["name"])
+    api.wait("Deployment", SYSTEM, OPERATOR, is_available, 120)
+    time.sleep(20)
+    restarted = grown(counts, api.mutations(*OURS))
+
+    assert versions(settled) == objects
+    assert idle == {}
+    # Kubernetes itself writes the operator's Deployment status and the new pod's events.
+    assert {what for what in restarted if what.split()[1].split("/")[0] not in ("deployments", "events")} == set()
