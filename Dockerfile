@@ -8,8 +8,8 @@ ARG NODE_IMAGE=node:24-bookworm-slim
 # --- the dashboard page -------------------------------------------------------------------------------
 # (The patterns, here and below, are for what may not be there.)
 FROM ${NODE_IMAGE} AS dashboard
-COPY pyproject.toml operator/dashboar[d]/ /src/operator/dashboard/
-COPY pyproject.toml stati[c]/ /src/static/
+COPY pyproject.toml operator/dashboar[d] /src/operator/dashboard/
+COPY pyproject.toml stati[c] /src/static/
 RUN mkdir -p /src/operator/openbell/web/static && cd /src/operator/dashboard \
     && if [ -e ../../static/index.html ]; then rm ../../static/pyproject.toml && cp -r ../../static/. ../openbell/web/static/; \
        elif [ -e package.json ]; then npm ci && npm run build; fi
@@ -17,7 +17,7 @@ RUN mkdir -p /src/operator/openbell/web/static && cd /src/operator/dashboard \
 # --- what we depend on, at the versions and hashes of the lock ------------------------------------------
 FROM ${PYTHON_IMAGE} AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
-COPY requirements-runtime.lock wheel[s]/ /wheels/
+COPY requirements-runtime.lock wheel[s] /wheels/
 RUN python3 -m venv --without-pip /opt/openbell \
     && if ls /wheels/*.whl >/dev/null 2>&1; then offline="--no-index --find-links /wheels"; fi \
     && python3 -m venv /pip \
@@ -25,6 +25,8 @@ RUN python3 -m venv --without-pip /opt/openbell \
     && cd /opt/openbell/lib/python3*/site-packages \
     && find . -name '*.c' -delete -o -name '*.pyx' -delete -o -name '*.pyi' -delete -o -name '*.a' -delete \
     && find . -type d -name tests -prune -exec rm -r {} + \
+    # Of this package its configuration is read; a second client, 70 MB with what is compiled of it, is not used.
+    && rm -r kubernetes/aio \
     && echo /opt/openbell/app > openbell-app.pth \
     # Compiled here once: the root file system is read-only when it runs.
     && /opt/openbell/bin/python -m compileall -q --invalidation-mode unchecked-hash .

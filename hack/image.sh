@@ -24,10 +24,11 @@ image=openbell:$version-$(hash_of "${SOURCES[@]}" | cut -c1-10)
 base() {
   local dir=$CACHE/base
   rm -rf "$dir"
-  mmdebstrap --quiet --variant=essential --include=python3,python3-venv,ca-certificates \
+  mmdebstrap --quiet --variant=essential --include=python3,python3-venv,ca-certificates,libstdc++6 \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/i18n/*' "$DEBIAN" "$dir"
-  rm -rf "$dir"/var/lib/dpkg/info/*.md5sums "$dir"/var/log/*
+  # a package that only merges /bin into /usr has brought all of Perl along; no locale but C.UTF-8 is used
+  rm -rf "$dir"/usr/share/perl* "$dir"/usr/lib/*/{perl,perl5,libperl.so*,gconv} "$dir"/var/log/*
   find "$dir" -name __pycache__ -prune -exec rm -r {} +
   tar -C "$dir" --exclude=./dev -c . | docker import --change 'CMD ["python3"]' - "$BASE_IMAGE"
   rm -rf "$dir"
@@ -49,15 +50,17 @@ wheels() {
 
 # With our own base image the packages and the page come along, and no step of the build needs a network.
 offline_build() {
-  tar -c --exclude=__pycache__ --exclude=operator/openbell/web/static "${SOURCES[@]}" \
-    --transform='s,^operator/openbell/web/static,static,' $(static_files) \
-    -C "${WHEELS%/*}" --transform="s,^${WHEELS##*/},wheels," "${WHEELS##*/}" |
+  tar -c --exclude=__pycache__ --exclude=.stamp "${SOURCES[@]}" -C "${WHEELS%/*}" "${WHEELS##*/}" \
+    --transform="s,^${WHEELS##*/},wheels," --transform='s,^operator/openbell/web/static,static,' |
     docker build -q -t "$image" --build-arg PYTHON_IMAGE="$BASE_IMAGE" --build-arg NODE_IMAGE="$BASE_IMAGE" -
 }
 
 if ! docker image inspect "$image" >/dev/null 2>&1; then
   have() { docker image inspect "$1" >/dev/null 2>&1; }
-  if have "$PYTHON_IMAGE" || { ! have "$BASE_IMAGE" && observe "pull $PYTHON_IMAGE" timeout 300 docker pull -q "$PYTHON_IMAGE" && [ "$STATUS" -eq 0 ]; }; then
+  if ! have "$PYTHON_IMAGE" && ! have "$BASE_IMAGE"; then
+    observe "pull $PYTHON_IMAGE" timeout 300 docker pull -q "$PYTHON_IMAGE"
+  fi
+  if have "$PYTHON_IMAGE"; then
     step "image $image" docker build -q -t "$image" .
   else
     if ! have "$BASE_IMAGE"; then
@@ -65,7 +68,7 @@ if ! docker image inspect "$image" >/dev/null 2>&1; then
       need_deb mmdebstrap
       step "base image $BASE_IMAGE" base
     fi
-    WHEELS=$CACHE/wheels/$(cat requirements-runtime.lock pyproject.toml | sha256sum | cut -c1-12)
+    WHEELS=$CACHE/wheels/$({ cat requirements-runtime.lock; grep "^requires = " pyproject.toml; } | sha256sum | cut -c1-12)
     if [ ! -d "$WHEELS" ]; then
       pip=$(pypi_tool pip pip)/pip
       mkdir -p "$CACHE/wheels"

@@ -10,19 +10,25 @@ if ! own_cluster; then
   exit
 fi
 
-# kind's own check of what a node has needs crictl, which our node image lacks.
-has() { docker exec "$1" ctr -n k8s.io images ls -q | grep -qE "^(docker.io/library/)?$image\$"; }
+# Without kind's own loader, which asks crictl what a node has (our node image lacks it) and imports by
+# containerd's transfer service, at half the speed of --local.
+on_node() { docker exec -i "$1" ctr -n k8s.io images "${@:2}"; }
+has() { on_node "$1" ls -q 2>/dev/null </dev/null | grep -qE "^(docker.io/library/)?$image\$"; }
 
 missing=()
 for node in $(kind get nodes --name "$CLUSTER" | grep -v control-plane); do
   has "$node" || missing+=("$node")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
-nodes=$(IFS=,; echo "${missing[*]}")
+
 archive=$(mktemp "$CACHE/image.XXXXXX")
 trap 'rm -f "$archive"' EXIT
 transfer() {
+  local node imports=() pid
   docker save "$image" -o "$archive"
-  kind load image-archive "$archive" --name "$CLUSTER" --nodes "$nodes"
+  for node in "${missing[@]}"; do
+    on_node "$node" import --local --snapshotter=overlayfs - < "$archive" & imports+=($!)
+  done
+  for pid in "${imports[@]}"; do wait "$pid"; done
 }
 step "load $image on ${missing[*]}" transfer
