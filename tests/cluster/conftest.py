@@ -94,14 +94,14 @@ def company(request: pytest.FixtureRequest, lock_folder: Path) -> Iterator[None]
 
 
 @pytest.fixture
-def place(api: Api, request: pytest.FixtureRequest) -> Iterator[Place]:
+def place(api: Api, image: str, request: pytest.FixtureRequest) -> Iterator[Place]:
     """A namespace of its own under the restricted pod security standard, deleted afterwards."""
     word = re.sub(r"[^a-z0-9]+", "-", Path(request.node.path).stem.removeprefix("test_").lower()).strip("-")
     name = f"t-{word[:30]}-{uuid.uuid4().hex[:6]}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted", "openbell.dev/test": "true"}
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     failed_before = request.session.testsfailed
-    yield Place(api, name)
+    yield Place(api, name, image)
     if request.session.testsfailed > failed_before:
         print(report(name))
     api.delete("Namespace", None, name)

@@ -9,10 +9,11 @@ import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -208,20 +209,8 @@ class Api:
         shown = {key: (last or {}).get(key) for key in ("spec", "status")} if kind != "Secret" else {}
         raise AssertionError(f"{kind} {name}: not within {seconds} s; last seen:\n{yaml.safe_dump(shown)}")
 
-    def wait_for(
-        self, namespace: str, name: str, kind: str, status: str = "True", reason: str | None = None, seconds: float = 60
-    ) -> Object:
-        """A scheduler as soon as one of its conditions has this status for the newest generation."""
-        return self.wait(
-            "TradingScheduler", namespace, name, lambda found: found and says(found, kind, status, reason), seconds
-        )
-
     def wait_gone(self, kind: str, namespace: str, name: str, seconds: float = 60) -> None:
         self.wait(kind, namespace, name, lambda found: found is None, seconds)
-
-    def ask(self, namespace: str, name: str, **spec: Any) -> Object:
-        """A change of a scheduler's spec."""
-        return self.patch("TradingScheduler", namespace, name, {"spec": spec})
 
     def pods(self, namespace: str, scheduler: str) -> list[Object]:
         return self.list_of("Pod", namespace, f"openbell.dev/scheduler={scheduler}")
@@ -312,24 +301,43 @@ def port_forward(namespace: str, target: str, port: int) -> Iterator[str]:
         process.wait(10)
 
 
+def freeze_container(pod: Object, *, frozen: bool) -> None:
+    """Stop every process of the pod's first container where it stands, or let it go on."""
+    verb = "pause" if frozen else "resume"
+    _on_node(pod, f"ctr -n k8s.io tasks {verb} {_container(pod)}")
+
+
 def kill_container(pod: Object) -> None:
     """SIGKILL to the pod's first container, from its node, which Kubernetes itself cannot send."""
-    container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
-    script = '. hack/cluster/env.sh && docker exec "$0" ctr -n k8s.io tasks kill -s SIGKILL "$1"'
-    run("bash", "-c", script, pod["spec"]["nodeName"], container)
+    _on_node(pod, f"ctr -n k8s.io tasks kill -s SIGKILL {_container(pod)}")
+
+
+def _container(pod: Object) -> str:
+    identity: str = pod["status"]["containerStatuses"][0]["containerID"]
+    return identity.removeprefix("containerd://")
+
+
+def _on_node(pod: Object, command: str) -> None:
+    run("bash", "-c", f'. hack/cluster/env.sh && docker exec "$0" {command}', pod["spec"]["nodeName"])
 
 
 # manifests
 
+VENUE_PORT = 8400
+# A market that moves far more than any real one, and rules that follow it at once, so that something happens soon.
+LIVELY = {"type": "Synthetic", "synthetic": {"seed": 7, "volatility": 20}}
+QUICK_EXITS = {"stopLoss": 0.02, "takeProfit": 0.02, "maxHoldingSeconds": 5}
+HOLDING = {"stopLoss": 0, "takeProfit": 0}
+EAGER = {"lookback": 2, "threshold": 0.0001, "exitThreshold": 1}
+
 
 @dataclass
 class Place:
-    """A namespace for one test, and the manifests that belong into it."""
+    """A namespace for one test, and what belongs into it."""
 
     api: Api
     namespace: str
-    seed: int = 7
-    made: list[str] = field(default_factory=list)
+    image: str
 
     def scheduler(self, name: str = "lab", **spec: Any) -> Object:
         """A scheduler that trades at any hour: a market without sessions, short intervals."""
@@ -338,27 +346,144 @@ class Place:
             "evaluationIntervalSeconds": 1,
             "exitCheckIntervalSeconds": 1,
             "market": {"calendar": "Always"},
+            "marketData": LIVELY,
+            "exits": QUICK_EXITS,
         }
-        return {
-            "apiVersion": GROUP,
-            "kind": "TradingScheduler",
-            "metadata": {"name": name, "namespace": self.namespace},
-            "spec": defaults | spec,
-        }
+        if spec.get("broker"):
+            del defaults["marketData"]
+        return self._object("TradingScheduler", name, defaults | spec)
 
     def strategy(self, name: str = "momentum", scheduler: str = "lab", **spec: Any) -> Object:
+        """A strategy that buys on the slightest rise."""
         defaults: Object = {
             "schedulerRef": {"name": scheduler},
             "type": "Momentum",
+            "parameters": EAGER,
             "symbols": ["AAPL", "MSFT", "IBM", "GOOG"],
             "barSeconds": 1,
         }
-        return {
-            "apiVersion": GROUP,
-            "kind": "Strategy",
-            "metadata": {"name": name, "namespace": self.namespace},
-            "spec": defaults | spec,
-        }
+        return self._object("Strategy", name, defaults | spec)
+
+    def _object(self, kind: str, name: str, spec: Object) -> Object:
+        metadata = {"name": name, "namespace": self.namespace}
+        return {"apiVersion": GROUP, "kind": kind, "metadata": metadata, "spec": spec}
 
     def get(self, name: str = "lab") -> Object:
         return self.api.get("TradingScheduler", self.namespace, name) or {}
+
+    def wait(self, until: Callable[[Object], object], name: str = "lab", seconds: float = 60) -> Object:
+        """The scheduler as soon as it is so."""
+        return self.api.wait("TradingScheduler", self.namespace, name, lambda it: it and until(it), seconds)
+
+    def wait_for(
+        self, kind: str, status: str = "True", reason: str | None = None, *, name: str = "lab", seconds: float = 60
+    ) -> Object:
+        """One of the scheduler's conditions as soon as it says so of the newest generation."""
+        return condition(self.wait(lambda it: says(it, kind, status, reason), name, seconds), kind)
+
+    def ask(self, name: str = "lab", **spec: Any) -> Object:
+        """A change of a scheduler's spec."""
+        return self.api.patch("TradingScheduler", self.namespace, name, {"spec": spec})
+
+    def runner(self, name: str = "lab", **options: Any) -> Object:
+        return self.api.runner(self.namespace, name, **options)
+
+    def venue(self, name: str = "venue") -> Venue:
+        """A broker that outlives runners: its own pod, its book on a volume of its own. Ready when this returns."""
+        labels = {"openbell.dev/test-venue": name}
+        metadata = {"name": name, "namespace": self.namespace, "labels": labels}
+        restricted = {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        arguments = ["venue", "--listen", f"0.0.0.0:{VENUE_PORT}", "--book", "/data/book.db", "--admin",
+                     "--volatility", "20", "--starting-cash", "1000000"]  # fmt: skip
+        container = {
+            "name": "venue",
+            "image": self.image,
+            "args": arguments,
+            "ports": [{"name": "venue", "containerPort": VENUE_PORT}],
+            "readinessProbe": {"tcpSocket": {"port": "venue"}, "periodSeconds": 1},
+            "securityContext": restricted,
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}],
+        }
+        pod = {
+            "terminationGracePeriodSeconds": 1,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "fsGroup": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+        }
+        claim = {
+            "metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}},
+        }
+        self.api.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": metadata,
+                "spec": {"selector": labels, "ports": [{"name": "venue", "port": VENUE_PORT, "targetPort": "venue"}]},
+            },
+            {
+                "apiVersion": "apps/v1",
+                "kind": "StatefulSet",
+                "metadata": metadata,
+                "spec": {
+                    "serviceName": name,
+                    "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": pod},
+                    "volumeClaimTemplates": [claim],
+                },
+            },
+        )
+        venue = Venue(self, name)
+        venue.wait_ready()
+        return venue
+
+
+@dataclass
+class Venue:
+    """The simulated broker in a pod, and its back door."""
+
+    place: Place
+    name: str
+
+    @property
+    def broker(self) -> Object:
+        """What a scheduler's spec says to trade here."""
+        return {"type": "Simulated", "simulated": {"address": f"{self.name}:{VENUE_PORT}"}}
+
+    def wait_ready(self) -> None:
+        self.place.api.wait("Pod", self.place.namespace, f"{self.name}-0", is_ready, 90)
+
+    def scale(self, replicas: int) -> None:
+        """Take the broker away (0), or bring it back with the book that it had (1)."""
+        self.place.api.patch("StatefulSet", self.place.namespace, self.name, {"spec": {"replicas": replicas}})
+        if replicas:
+            self.wait_ready()
+        else:
+            self.place.api.wait_gone("Pod", self.place.namespace, f"{self.name}-0")
+
+    def ask(self, op: str, **question: Any) -> Any:
+        """One question at the back door; an AssertionError with the venue's own words when it refuses."""
+        with port_forward(self.place.namespace, f"pod/{self.name}-0", VENUE_PORT) as address:
+            host, port = address.split(":")
+            with (
+                socket.create_connection((host, int(port)), timeout=20) as connection,
+                connection.makefile("rw") as lines,
+            ):
+                for message in ({"op": "admin"}, {"op": op, **question}):
+                    lines.write(json.dumps(message) + "\n")
+                    lines.flush()
+                    answer = json.loads(lines.readline())
+        assert "error" not in answer, answer
+        return answer.get("value")
+
+    def orders(self) -> list[str]:
+        """The reference of every order that ever arrived, in the order of arrival, duplicates included."""
+        return [each["order_ref"] for each in self.ask("arrivals") if each["kind"] == "Order"]

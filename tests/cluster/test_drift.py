@@ -114,7 +114,7 @@ def edit(place: Place, kind: str, child: Object, path: Path) -> bool:
 def idle(place: Place) -> Place:
     """A scheduler whose children are all there and whose pod is not, so that edits start nothing."""
     place.api.apply(place.scheduler(enabled=False, stopPolicy={"runner": "ScaleToZero"}))
-    place.api.wait_for(place.namespace, "lab", "Ready")
+    place.wait_for("Ready")
     return place
 
 

@@ -18,7 +18,7 @@ def curl(address: str, path: str, *options: str) -> dict[str, Any]:
 @pytest.mark.timeout(300, func_only=True)
 def test_a_newcomer_walks_from_the_first_status_to_the_logs(place: Place) -> None:
     place.api.apply(place.scheduler(enabled=False))
-    place.api.runner(place.namespace, "lab")
+    place.runner()
     secret = place.api.wait("Secret", place.namespace, "lab-api-token", lambda it: it is not None, 10)
     token = base64.b64decode(secret["data"]["token"]).decode()
     write = ("-X", "POST", "-H", f"Authorization: Bearer {token}", "-H", "Content-Type: application/json")

@@ -26,8 +26,8 @@ def settled(place: Place) -> Place:
         for m in range(2):
             place.api.apply(place.strategy(f"strategy-{n}-{m}", f"desk-{n}"))
     for n in range(3):
-        place.api.wait_for(place.namespace, f"desk-{n}", "Ready", seconds=120)
-        place.api.wait_for(place.namespace, f"desk-{n}", "RunnerLeading", seconds=120)
+        place.wait_for("Ready", name=f"desk-{n}", seconds=120)
+        place.wait_for("RunnerLeading", name=f"desk-{n}", seconds=120)
     wait_until_nothing_is_written(place.api)
     return place
 

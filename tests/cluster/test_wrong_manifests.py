@@ -101,6 +101,6 @@ def test_a_broker_that_is_not_there_yet_stalls_the_scheduler_without_a_pod(place
     ibkr = {"host": "gateway", "port": 4002, "account": "DU1234567"}
     place.api.apply(place.scheduler(broker={"type": "IBKR", "ibkr": ibkr}))
 
-    place.api.wait_for(place.namespace, "lab", "Stalled", "True", "BrokerNotAvailable")
+    place.wait_for("Stalled", "True", "BrokerNotAvailable")
 
     assert place.api.pods(place.namespace, "lab") == []
