@@ -200,7 +200,7 @@ def test_a_trailing_stop_raised_by_the_high_is_passed_on_the_way_to_the_close() 
     seen = [100.0]
     for step in ReplayDriver(market, lambda: {"IBM": [Levels(True, max(seen) * 0.95)]}):
         if isinstance(step, PathStep | CloseStep):
-            seen.append(step.quotes[0].price)  # noqa: PERF401: the driver reads what was seen so far
+            seen.append(step.quotes[0].price)  # noqa: PERF401 - the driver reads what was seen so far
     assert seen == [100, 99, 110, 104.5, 103]  # 104.5 = 110 × 0.95
 
 
