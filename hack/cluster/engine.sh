@@ -56,6 +56,8 @@ start() {
     install -m 755 "$HERE/runc-nosysres" "$CACHE/bin/"
     runtime=(--add-runtime "nosysres=$CACHE/bin/runc-nosysres" --default-runtime nosysres)
   fi
+  # Left by an engine that was killed; the number may be another process's by now.
+  rm -f "$CACHE/dockerd.pid" "$CACHE/docker.sock"
   # Its PATH is without our bin folder: Debian's containerd would run the newer shim built for the nodes.
   PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin setsid dockerd -H "$OWN_SOCKET" --data-root "$CACHE/docker" \
     --exec-root "$CACHE/docker-exec" --pidfile "$CACHE/dockerd.pid" "${runtime[@]}" \

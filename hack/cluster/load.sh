@@ -15,8 +15,10 @@ fi
 on_node() { docker exec -i "$1" ctr -n k8s.io images "${@:2}"; }
 has() { on_node "$1" ls -q 2>/dev/null </dev/null | grep -qE "^(docker.io/library/)?$image\$"; }
 
+mapfile -t workers < <(kind get nodes --name "$CLUSTER" 2>/dev/null | grep -v control-plane)
+[ ${#workers[@]} -gt 0 ] || say "No local cluster is up: $image is not loaded on one."
 missing=()
-for node in $(kind get nodes --name "$CLUSTER" | grep -v control-plane); do
+for node in "${workers[@]}"; do
   has "$node" || missing+=("$node")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
