@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Literal, Self
 
+import numpy as np
 import talib
 from pydantic import Field, model_validator
 
@@ -62,11 +63,11 @@ class Crossover(Strategy[CrossoverParams]):
         if len(bars) < needed:
             return ()
         high, low, close = bars.high[-needed:], bars.low[-needed:], bars.close[-needed:]
+        if not all(np.isfinite(column).all() for column in (high, low, close)):
+            return ()
         apart = _average(close, params.fast, params.average) - _average(close, params.slow, params.average)
         before, after = float(apart[-2]), float(apart[-1])
         true_range = float(talib.ATR(high, low, close, timeperiod=params.atr)[-1])
-        if not all(map(math.isfinite, (before, after, true_range))):
-            return ()
         separation = abs(after) / true_range if true_range > 0 else 0.0
         confidence = halving(1.0 + separation / SEPARATION_UNIT)
         reason = (
