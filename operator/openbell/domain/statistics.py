@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 
-from openbell.domain.reasons import Reason
+from openbell.domain.reasons import ExitReason, Reason
 
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 
@@ -26,7 +26,7 @@ class Counters:
     last_trade: datetime | None = None
     reasons: Mapping[str, int] = field(default_factory=lambda: _NOTHING)
 
-    def with_reason(self, reason: Reason, times: int = 1) -> Counters:
+    def with_reason(self, reason: Reason | ExitReason, times: int = 1) -> Counters:
         """One more decision that ended with `reason`."""
         counted = dict(self.reasons)
         counted[reason.value] = counted.get(reason.value, 0) + times

@@ -20,6 +20,7 @@ from openbell.resources.common import (
     list_type,
     matching,
     no_duplicates,
+    whole,
 )
 
 _TIME_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
@@ -114,7 +115,14 @@ class SimulatedBrokerSpec(Model):
         "its book is kept on the runner's volume.",
     )
     starting_cash: PositiveMoney = Field(Decimal(100000), description="Cash of a new account, as a decimal string.")
-    slippage_bps: BasisPoints = Field(1.0, description="Slippage of a market order, in hundredths of a percent.")
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] = Field(
+        1, description="Another seed gives other slippage and other partial fills."
+    )
+    slippage_bps: BasisPoints = Field(
+        1.0,
+        description="Slippage of a market order, in hundredths of a percent, on average: each fill's lies between "
+        "none and twice that.",
+    )
     spread_bps: BasisPoints = Field(2.0, description="Distance of bid and ask, in hundredths of a percent.")
     commission_per_share: Money = Field(Decimal("0.005"), description="Commission for each share, as a decimal string.")
     minimum_commission: Money = Field(Decimal(1), description="Least commission of an order, as a decimal string.")
@@ -127,7 +135,7 @@ class IBKRSpec(Model):
     host: Annotated[str, Field(strict=True, min_length=1, max_length=253)] = Field(
         description="Host name or address of TWS or IB Gateway."
     )
-    port: Annotated[int, Field(strict=True, ge=1, le=65_535)] = Field(
+    port: Annotated[int, Field(strict=True, ge=1, le=65_535), whole] = Field(
         4002, description="Port of its API: 4002 is IB Gateway's for paper trading."
     )
     account: Annotated[str, Field(strict=True, max_length=32)] = Field(
@@ -167,7 +175,7 @@ class BrokerSpec(Model):
 class SyntheticSpec(Model):
     """Prices that are a function of seed, symbol and time, so that a restart continues them."""
 
-    seed: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] = Field(
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1), whole] = Field(
         1, description="Another seed gives another market."
     )
     volatility: Annotated[float, Field(strict=True, ge=0, le=1000)] = Field(

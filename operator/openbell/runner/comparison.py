@@ -80,6 +80,10 @@ class Comparison:
             self._connected_at = self._clock.now()
             self._due.set()
 
+    def ask(self) -> None:
+        """Compare as soon as the broker is connected."""
+        self._due.set()
+
     async def run(self) -> None:
         """Compare when asked to, when an order is overdue, and once a minute, until cancelled."""
         last = self._clock.monotonic()

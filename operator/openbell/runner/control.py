@@ -60,6 +60,10 @@ class Control:
         """What each strategy asks for by itself."""
         return {name: entry.spec.asked_state() for name, entry in self.entries.items()}
 
+    def entry_of(self, manifest: Manifest) -> StrategyEntry:
+        """A strategy under this scheduler. Raises ManifestError where it cannot run."""
+        return _entry(manifest, self.spec, None)
+
     def wanted(self) -> Wanted:
         """What the supervisor is to carry out."""
         return Wanted(

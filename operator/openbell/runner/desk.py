@@ -75,6 +75,7 @@ class Desk:
         self._metrics = metrics
         self._booking = asyncio.Lock()
         self._leaving: set[str] = set()  # positions whose exit is decided and not handed over yet
+        self._moved = asyncio.Event()
         self.in_flight: dict[str, InFlight] = {}
         self.listeners: list[Callable[[Told], None]] = []
 
@@ -92,6 +93,12 @@ class Desk:
             for ref, flying in self.in_flight.items()
             if flying.is_unanswered and (flying.cancel_asked_at or flying.handed_over_at) < latest
         )
+
+    async def wait_quiet(self) -> None:
+        """Return once every send and cancel has its answer."""
+        while self.unanswered():
+            self._moved.clear()
+            await self._moved.wait()
 
     def working_entries(self) -> tuple[Intent, ...]:
         """Entries that may still open something."""
@@ -319,6 +326,7 @@ class Desk:
         self._ledger.put_order(record)
         if not record.is_open:
             self.in_flight.pop(record.intent.order_ref, None)
+        self._moved.set()
         for listener in self.listeners:
             listener(Told(record, fill, closed))
 

@@ -24,6 +24,7 @@ from openbell.engine.exits import is_exit
 from openbell.engine.sizing import SizingRule
 from openbell.journal import Journal
 from openbell.market.base import MarketData
+from openbell.market.calendar import RESOLUTION
 from openbell.resources.policies import SizingSpec
 from openbell.risk.view import RiskLimits, RiskView, WorkingEntry
 from openbell.runner.control import Control, StrategyEntry
@@ -87,7 +88,7 @@ class Evaluation:
             return
         started = self._clock.monotonic()
         now = self._clock.now()
-        await self._refresh_account(now)
+        await self.refresh_account(now)
         bars = await self._read_bars(entries, now)
         if situation.gate.broker_required and not situation.gate.broker_connected:
             self._count_skipped(entries, Reason.BROKER_DISCONNECTED)
@@ -103,13 +104,14 @@ class Evaluation:
 
     # -- reading -----------------------------------------------------------------------------------------------
 
-    async def _refresh_account(self, now: datetime) -> None:
+    async def refresh_account(self, now: datetime) -> None:
+        """Read the account, and keep the equity that the day began with."""
         ledger = self._situation.ledger
         answer = await self._broker.account()
         if not isinstance(answer, Value):
             return
         ledger.account = answer.value
-        day_start = self._situation.day_start(now)
+        day_start = self._situation.day_start(now - RESOLUTION)  # at its close a session is still today
         if ledger.day_start != day_start:
             day = day_start.date()
             ledger.day_start_equity = await self._journal.remember_day_start(day, answer.value.equity)

@@ -114,6 +114,10 @@ class Ledger:
         while self.order_times and self.order_times[0] < moment - RATE_WINDOW:
             self.order_times.popleft()
 
+    def mark_started(self, now: datetime) -> None:
+        """The scheduler's very first start."""
+        self.statistics = replace(self.statistics, started_at=now)
+
     # -- counting ----------------------------------------------------------------------------------------------
 
     def count(self, strategy: str | None, change: Callable[[Counters], Counters]) -> None:

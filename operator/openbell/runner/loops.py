@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -126,12 +125,3 @@ class Loops:
     def _evaluation_grace(self) -> float:
         intervals = [entry.settings.evaluation_interval_seconds for entry in self._active()]
         return max(MIN_GRACE_SECONDS, GRACE_OF_INTERVAL * min(intervals, default=1))
-
-
-async def measure_lag(metrics: RunnerMetrics, every_seconds: float = 0.5) -> None:
-    """Measure how late the event loop wakes a timer, until cancelled."""
-    loop = asyncio.get_running_loop()
-    while True:
-        due = loop.time() + every_seconds
-        await asyncio.sleep(every_seconds)
-        metrics.loop_lag_seconds.observe(max(0.0, loop.time() - due))

@@ -47,6 +47,11 @@ class Reporter:
         """Something changed: look whether it is a transition."""
         self._wake.set()
 
+    def forget(self) -> None:
+        """Somebody else wrote our part meanwhile: write everything again."""
+        self._written.clear()
+        self._wake.set()
+
     async def run(self) -> None:
         """Report until cancelled. A write that fails is tried again; trading does not wait for it."""
         while True:

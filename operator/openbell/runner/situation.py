@@ -23,6 +23,7 @@ from openbell.runner.control import Control, StrategyEntry
 from openbell.runner.desk import Desk
 from openbell.runner.gate import Fence, Gate
 from openbell.runner.ledger import Ledger
+from openbell.runner.loss import CONFIRM_ANNOTATION
 from openbell.runner.supervisor import Supervisor
 
 FAILURES_IN_A_ROW = 5
@@ -92,6 +93,7 @@ class Situation:
     calendar: SessionCalendar
     control: Control | None = None
     lease_holder: Callable[[], str] = lambda: ""
+    lost_epoch: int = 0
     finished: str = ""  # what a replay that has ended says of itself
     conditions: tuple[Condition, ...] = ()
     strategy_conditions: dict[str, tuple[Condition, ...]] = field(default_factory=dict)
@@ -241,7 +243,8 @@ class Situation:
 
     def _degraded(self) -> tuple[bool, str, str]:
         if self.gate.journal_lost:
-            return True, "JournalLost", Reason.JOURNAL_LOST.text
+            confirm = f"annotate it with {CONFIRM_ANNOTATION}={self.lost_epoch} to go on"
+            return True, "JournalLost", f"{Reason.JOURNAL_LOST.text}: {confirm}"
         if not self.gate.journal_open:
             return True, "JournalFailed", Reason.JOURNAL_FAILED.text
         failed = self.failures.all_failed()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -23,8 +23,6 @@ LIFECYCLE_MANAGER = "openbell-api"
 # The server ends each stream this soon, so that a loss of the API server is noticed within that time.
 WATCH_SECONDS = 30
 
-_NO_PROBLEMS: Mapping[str, str] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -32,9 +30,11 @@ class Observed:
 
     scheduler: Manifest | None
     strategies: Mapping[str, Manifest]
-    problems: Mapping[str, str] = _NO_PROBLEMS
+    problems: Mapping[str, str] = field(default_factory=dict)
     is_deleting: bool = False
     is_stale: bool = False
+    known_epoch: int = 0  # the highest that the status has seen
+    reasons: tuple[str, ...] = ()  # of the scheduler's conditions
 
 
 class Source(Protocol):
@@ -66,6 +66,7 @@ class KubeSource:
         self._name = name
         self._scheduler: Manifest | None = None
         self._deleting = False
+        self._status: Mapping[str, Any] = {}
         self._strategies: dict[str, Manifest] = {}
         self._problems: dict[str, str] = {}
         self._lost: set[str] = set()
@@ -107,6 +108,8 @@ class KubeSource:
             MappingProxyType(dict(self._problems)),
             self._deleting,
             bool(self._lost),
+            int((self._status.get("runner") or {}).get("epoch") or 0),
+            tuple(condition.get("reason", "") for condition in self._status.get("conditions") or ()),
         )
 
     def _take(self, resource: Resource, obj: Mapping[str, Any], *, is_deleted: bool) -> None:
@@ -116,7 +119,7 @@ class KubeSource:
             self._problems.pop(key, None)
             self._strategies.pop(name, None)
             if resource is TRADING_SCHEDULERS:
-                self._deleting = True
+                self._scheduler, self._deleting = None, True
             return
         try:
             manifest = parse_manifest(obj, unknown="ignore")
@@ -128,6 +131,7 @@ class KubeSource:
         self._problems.pop(key, None)
         if resource is TRADING_SCHEDULERS:
             self._scheduler = manifest
+            self._status = obj.get("status") or {}
             self._deleting = "deletionTimestamp" in obj["metadata"]
         else:
             self._strategies[name] = manifest

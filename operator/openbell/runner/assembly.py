@@ -1,0 +1,155 @@
+"""Builds the broker, the market data and the calendar that a scheduler's spec asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal
+from pathlib import Path
+
+from openbell.brokers.base import Broker
+from openbell.brokers.simulated.adapter import SimulatedBroker
+from openbell.brokers.simulated.book import Book
+from openbell.brokers.simulated.desk import VenueSettings
+from openbell.brokers.simulated.remote import RemoteVenue
+from openbell.brokers.simulated.venue import Terms
+from openbell.domain.clock import Clock, SimulatedClock, SystemClock
+from openbell.domain.errors import ManifestError
+from openbell.journal.lock import FolderLock
+from openbell.market.base import MarketData
+from openbell.market.calendar import SessionCalendar, calendar_for
+from openbell.market.recorded import RecordedBars, ReplayMarket, Split
+from openbell.market.replay import Armed, ReplayDriver
+from openbell.market.synthetic import SyntheticMarket
+from openbell.resources.scheduler import SchedulerSpec
+from openbell.resources.surroundings import BrokerType, MarketDataType, MarketSpec, ReplaySpec
+from openbell.runner.control import Control
+from openbell.runner.replaying import ReplayResult, identity_of, manifest_of, prepare_folder
+
+BOOK = "venue.db"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayGround:
+    """What a replay adds: its stepping, and what it has come to."""
+
+    broker: SimulatedBroker
+    clock: SimulatedClock
+    driver: Callable[[Armed], ReplayDriver]
+    result: ReplayResult
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Where one scheduler trades; `folder` keeps journal and book."""
+
+    broker: Broker
+    market: MarketData
+    clock: Clock
+    folder: Path
+    replay: ReplayGround | None = None
+
+
+def calendar_of(market: MarketSpec) -> SessionCalendar:
+    """The calendar with the resource's own closures and early closes."""
+    return calendar_for(
+        market.calendar.value,
+        [date.fromisoformat(str(day)) for day in market.extra_closures],
+        {date.fromisoformat(str(early.date)): time.fromisoformat(early.time) for early in market.early_closes},
+    )
+
+
+def ground_of(control: Control) -> object:
+    """What cannot change while a runner runs: when this differs, it starts anew."""
+    spec = control.spec
+    if spec.market_data.type is MarketDataType.REPLAY:
+        return manifest_of(control)
+    return (spec.broker, spec.market_data, spec.mode)
+
+
+def build_ground(control: Control, *, data: Path, datasets: Iterable[Path], stack: ExitStack) -> Ground:
+    """Everything that the spec asks for. Raises ManifestError for what does not exist or does not fit."""
+    spec = control.spec
+    account = f"{control.scheduler.namespace}/{control.scheduler.name}"
+    if spec.broker.type is not BrokerType.SIMULATED:
+        raise ManifestError("spec.broker.type is IBKR; this version trades with Simulated")
+    if spec.market_data.type is MarketDataType.REPLAY:
+        return _replay_ground(control, account, data, find_dataset(spec, datasets), stack)
+    data.mkdir(parents=True, exist_ok=True)
+    clock = SystemClock()
+    address = spec.broker.simulated.address
+    if address:
+        host, _, port = address.rpartition(":")
+        remote = RemoteVenue(host, int(port), account)
+        own = spec.market_data.type is MarketDataType.BROKER
+        return Ground(remote, remote if own else _synthetic(spec), clock, data)
+    synthetic = _synthetic(spec)
+    broker = SimulatedBroker(_book(data, stack), synthetic, clock, _venue(spec, None), account=account)
+    return Ground(broker, synthetic, clock, data)
+
+
+def _replay_ground(control: Control, account: str, data: Path, bars: Path, stack: ExitStack) -> Ground:
+    spec = control.spec
+    replay = _replay(spec)
+    calendar = calendar_of(spec.market)
+    splits = [
+        Split(each.symbol, date.fromisoformat(str(each.date)), Decimal(str(each.ratio))) for each in replay.splits
+    ]
+    market = ReplayMarket(RecordedBars.load(bars, calendar, splits))
+    start, end = date.fromisoformat(str(replay.from_date)), date.fromisoformat(str(replay.to_date))
+
+    def driver(armed: Armed) -> ReplayDriver:
+        return ReplayDriver(market, armed, start=start, end=end)
+
+    clock = SimulatedClock(driver(dict).first_moment)
+    root = data / "replay"
+    lock = FolderLock(root)
+    stack.callback(lock.release)
+    folder, result = prepare_folder(root, identity_of(control, bars.read_bytes()))
+    broker = SimulatedBroker(_book(folder, stack), market, clock, _venue(spec, calendar), account=account, polls=False)
+    return Ground(broker, market, clock, folder, ReplayGround(broker, clock, driver, result))
+
+
+def find_dataset(spec: SchedulerSpec, folders: Iterable[Path]) -> Path:
+    """The file of recorded bars, in the first folder that has it. Raises ManifestError that names where it looked."""
+    name = _replay(spec).file
+    looked = tuple(folders)
+    for folder in looked:
+        if (folder / name).is_file():
+            return folder / name
+    raise ManifestError(
+        f"spec.marketData.replay.file is {name!r}; there is no such file in {', '.join(str(f) for f in looked)}"
+    )
+
+
+def _replay(spec: SchedulerSpec) -> ReplaySpec:
+    if spec.market_data.replay is None:
+        raise ManifestError("spec.marketData.replay is required when spec.marketData.type is Replay")
+    return spec.market_data.replay
+
+
+def _synthetic(spec: SchedulerSpec) -> SyntheticMarket:
+    synthetic = spec.market_data.synthetic
+    start = None if synthetic.start_price is None else float(synthetic.start_price)
+    return SyntheticMarket(synthetic.seed, synthetic.volatility, start)
+
+
+def _venue(spec: SchedulerSpec, hours: SessionCalendar | None) -> VenueSettings:
+    simulated = spec.broker.simulated
+    terms = Terms(
+        starting_cash=Decimal(simulated.starting_cash),
+        spread_bps=simulated.spread_bps,
+        slippage_bps=simulated.slippage_bps,
+        commission_per_share=Decimal(simulated.commission_per_share),
+        minimum_commission=Decimal(simulated.minimum_commission),
+        partial_fills=simulated.partial_fills,
+    )
+    return VenueSettings(seed=simulated.seed, terms=terms, hours=hours)
+
+
+def _book(folder: Path, stack: ExitStack) -> Book:
+    book = Book.open(folder / BOOK)
+    stack.callback(book.close)
+    return book

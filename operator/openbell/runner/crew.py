@@ -1,0 +1,308 @@
+"""All parts of one runner, wired together, and the tasks that keep them going."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from openbell.domain.clock import SystemClock
+from openbell.domain.errors import JournalError
+from openbell.journal import Journal, JournalState, StoredParameters
+from openbell.runner import documents
+from openbell.runner.assembly import Ground, calendar_of, ground_of
+from openbell.runner.comparison import Comparison
+from openbell.runner.control import Control, understand
+from openbell.runner.desk import Desk, Told
+from openbell.runner.evaluation import Evaluation
+from openbell.runner.exiting import Exits
+from openbell.runner.gate import Gate
+from openbell.runner.leadership import Contender, Leadership
+from openbell.runner.ledger import Ledger
+from openbell.runner.loops import Loops
+from openbell.runner.loss import JournalLoss
+from openbell.runner.pulse import Pulse
+from openbell.runner.replaying import ReplayLoop
+from openbell.runner.reporter import Reporter
+from openbell.runner.situation import DataState, Failures, Situation
+from openbell.runner.source import Observed, Source
+from openbell.runner.supervisor import Supervisor
+from openbell.runner.view import View
+from openbell.telemetry.logs import LogTail
+from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
+from openbell.web.app import create_app
+from openbell.web.hub import Hub
+from openbell.web.server import listen, serving
+
+log = structlog.get_logger("openbell.runner")
+
+PORTFOLIO_SECONDS = 5.0
+QUIET_SECONDS = 10.0
+REWATCH_REASON = "RunnerUnreachable"
+
+
+class Ending(Enum):
+    """Why a crew's work came to its end."""
+
+    STOPPED = "stopped"
+    RESTART = "restart"  # something changed that a running runner cannot take up
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerOptions:
+    """Where a runner lives and how it is reached."""
+
+    data: Path
+    host: str
+    port: int
+    token: str | None = None
+    datasets: Sequence[Path] = ()
+    pod: str = ""
+    owner_uid: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+
+
+class Crew:
+    """Built for one spec; `take` carries every later change to the parts, or asks for a restart."""
+
+    def __init__(
+        self,
+        control: Control,
+        ground: Ground,
+        journal: Journal,
+        state: JournalState,
+        ledger: Ledger,
+        owner: str,
+        contender: Contender,
+        source: Source,
+        options: RunnerOptions,
+        tail: LogTail,
+        metrics: RunnerMetrics,
+        loss: JournalLoss,
+    ) -> None:
+        clock, broker = ground.clock, ground.broker
+        self._control = control
+        self._ground = ground
+        self._journal = journal
+        self._options = options
+        self._metrics = metrics
+        self._loss = loss
+        self._accepted: dict[str, StoredParameters] = dict(state.parameters)
+        self._remember: asyncio.Queue[tuple[str, StoredParameters]] = asyncio.Queue()
+        self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self.leadership = Leadership(contender, journal, metrics, self.announce)
+        self.gate = Gate(self.leadership)
+        self.ledger = ledger
+        self.desk = Desk(broker, journal, self.gate, ledger, clock, metrics)
+        self.desk.restore(state.open_intents)
+        self.supervisor = Supervisor(self.gate, self.desk, ledger, clock, metrics, self.announce)
+        self.comparison = Comparison(broker, journal, self.desk, self.gate, ledger, clock, metrics, self.announce)
+        self.situation = Situation(
+            clock=clock,
+            gate=self.gate,
+            fence=self.leadership,
+            desk=self.desk,
+            ledger=ledger,
+            supervisor=self.supervisor,
+            comparison=self.comparison,
+            data=DataState(),
+            failures=Failures(),
+            calendar=calendar_of(control.spec.market),
+            lease_holder=self.leadership.holder,
+        )
+        self.pulse = Pulse(SystemClock())
+        self.view = View(
+            situation=self.situation,
+            source=source,
+            journal=journal,
+            clock=clock,
+            real_clock=SystemClock(),
+            metrics_registry=metrics,
+            tail=tail,
+            pulse=self.pulse,
+            hub=Hub(clock=clock, on_drop=lambda dropped: metrics.stream_dropped.inc(dropped)),
+        )
+        self.exits = Exits(self.situation, ground.market, journal, clock, owner)
+        self.evaluation = Evaluation(
+            self.situation,
+            ground.market,
+            broker,
+            journal,
+            clock,
+            metrics,
+            owner,
+            self.view.tell_signal,
+            checks_freshness=ground.replay is None,
+        )
+        self.loops = Loops(self.situation, self.evaluation, self.exits, clock, metrics)
+        self.reporter = Reporter(
+            source,
+            lambda: documents.all_documents(self.situation, pod=options.pod, owner_tag=owner),
+            SystemClock(),
+            metrics,
+        )
+        self.desk.listeners += [self._on_told, self.view.tell_order]
+
+    # -- changes -----------------------------------------------------------------------------------------------
+
+    def announce(self) -> None:
+        """Something changed that people want to know of: status, metrics, stream."""
+        self.reporter.announce()
+        self._metrics.set_state(self.gate.state)
+        self.view.tell_status()
+
+    def _on_told(self, _: Told) -> None:
+        self.supervisor.nudge()
+        self._metrics.open_positions.set(len(self.ledger.positions))
+
+    def take(self, observed: Observed) -> None:
+        """Carry a new reading of the resources to the parts. The gate changes here, at once."""
+        if observed.is_deleting and observed.scheduler is None:
+            self.end(Ending.DELETED)
+            return
+        control = understand(observed, self._accepted)
+        if control is None:
+            return
+        if ground_of(control) != ground_of(self._control):
+            log.info("runner.restarting", why="the broker, the market data or the replay changed")
+            self.end(Ending.RESTART)
+            return
+        self._control = control
+        self._keep_parameters(control)
+        self._loss.confirm(control.scheduler.annotations)
+        gate, spec = self.gate, control.spec
+        gate.strategies = control.strategy_states()
+        gate.broker_required = spec.require_broker_connection
+        gate.state_is_stale = control.is_stale
+        gate.journal_lost = self._loss.is_open
+        self.situation.control = control
+        self.situation.calendar = calendar_of(spec.market)
+        self.situation.lost_epoch = self._loss.known_epoch
+        self.supervisor.want(control.wanted())
+        self.loops.reschedule()
+        if any(reason == REWATCH_REASON for reason in observed.reasons):
+            self.reporter.forget()
+        self.announce()
+
+    def _keep_parameters(self, control: Control) -> None:
+        for name, entry in control.entries.items():
+            stored = StoredParameters(entry.spec.type.value, entry.parameters.model_dump(mode="json", by_alias=True))
+            if not entry.problem and self._accepted.get(name) != stored:
+                self._accepted[name] = stored
+                self._remember.put_nowait((name, stored))
+
+    def end(self, ending: Ending = Ending.STOPPED) -> None:
+        """Ask the crew to halt and go."""
+        if not self._ended.done():
+            self._ended.set_result(ending)
+
+    # -- running -----------------------------------------------------------------------------------------------
+
+    async def run(self) -> Ending:
+        """Work until asked to end; then halt, say so, and give the lease back."""
+        app = create_app(self.view, token=self._options.token, allowed_hosts=self._options.allowed_hosts)
+        async with (
+            serving(app, listen(self._options.host, self._options.port)) as port,
+            asyncio.TaskGroup() as tasks,
+        ):
+            log.info("api.listening", host=self._options.host, port=port)
+            working = [tasks.create_task(work, name=name) for name, work in self._work().items()]
+            ending = await self._ended
+            await self._halt()
+            for task in working:
+                task.cancel()
+        return ending
+
+    def _work(self) -> Mapping[str, Coroutine[Any, Any, None]]:
+        work: dict[str, Coroutine[Any, Any, None]] = {
+            "broker": self._ground.broker.run(),
+            "leadership": self.leadership.run(self._on_lead),
+            "supervisor": self.supervisor.run(),
+            "reporter": self.reporter.run(),
+            "pulse": self.pulse.run(self._metrics),
+            "parameters": self._remember_parameters(),
+            "portfolio": self._tell_portfolio(),
+        }
+        replay = self._ground.replay
+        if replay is not None:
+            loop = ReplayLoop(
+                self.situation,
+                self.evaluation,
+                self.exits,
+                replay.broker,
+                replay.clock,
+                replay.driver(self.exits.armed),
+                self._ground.folder,
+                replay.result,
+                self._note_equity,
+            )
+            self.desk.listeners.append(loop.on_told)
+            self.view.replay_view = replay.result.view
+            return work | {"replay": loop.run()}
+        return work | {
+            "events": self.comparison.follow(),
+            "comparison": self.comparison.run(),
+            "evaluation": self.loops.evaluate(),
+            "exits": self.loops.exit(),
+            "flatten": self.loops.flatten(),
+        }
+
+    async def _on_lead(self) -> None:
+        """Leadership came: exits are looked at before anything else, then the broker is compared."""
+        self.loops.exit_ticker.poke()
+        if self._ground.replay is None:
+            self.comparison.ask()
+
+    async def _halt(self) -> None:
+        self.gate.closing = True
+        try:
+            async with asyncio.timeout(QUIET_SECONDS):
+                await self.desk.wait_quiet()
+        except TimeoutError:
+            log.warning("runner.halted-with-doubt", orders=self.desk.unanswered())
+        self.evaluation.close()
+        await self.desk.save_statistics()
+        await self.reporter.write_due(everything=True)
+        await self.leadership.stop()
+        log.info("runner.halted")
+
+    async def _remember_parameters(self) -> None:
+        while True:
+            name, stored = await self._remember.get()
+            try:
+                await self._journal.remember_parameters(name, stored.type, stored.parameters)
+            except JournalError as error:
+                self._metrics.errors.labels(ErrorKind.JOURNAL.value).inc()
+                log.error("parameters.not-kept", strategy=name, error=str(error))
+
+    async def _tell_portfolio(self) -> None:
+        while True:
+            if self._ground.replay is None and self.gate.broker_connected:
+                await self.evaluation.refresh_account(self._ground.clock.now())
+                self._note_equity()
+            self._tell_gauges()
+            self.view.hub.publish(self.view.portfolio())
+            await asyncio.sleep(PORTFOLIO_SECONDS)
+
+    def _note_equity(self) -> None:
+        if self.ledger.account is not None:
+            self.view.equity.add(self._ground.clock.now(), self.ledger.account.equity)
+
+    def _tell_gauges(self) -> None:
+        account, day = self.ledger.account, self.situation.pnl_day()
+        if account is not None:
+            self._metrics.equity.set(float(account.equity))
+        if day is not None:
+            self._metrics.pnl_day.set(float(day))
+        self._metrics.pnl_total.set(float(self.situation.pnl_total()))
+        self._metrics.open_positions.set(len(self.ledger.positions))
+        self._metrics.stream_clients.set(self.view.hub.client_count)
+        newest = self.situation.data.newest
+        if newest is not None:
+            self._metrics.data_age_seconds.set(max(0.0, (self._ground.clock.now() - newest).total_seconds()))

@@ -1,0 +1,82 @@
+"""Joins the fence with the journal: this process leads once the lease is ours and the journal knows the epoch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+
+from openbell.domain.errors import NotLeadingError
+from openbell.journal import Journal
+from openbell.runner.gate import Fence
+from openbell.telemetry.metrics import RunnerMetrics
+
+log = structlog.get_logger("openbell.leadership")
+
+
+class Contender(Fence, Protocol):
+    """A fence that can be started and stopped."""
+
+    is_preempted: bool
+    holder: str
+
+    def start(self, on_change: Callable[[], None]) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class Leadership:
+    """What the gate reads. An epoch counts only after the journal has it, so that an older writer is refused."""
+
+    def __init__(
+        self, contender: Contender, journal: Journal, metrics: RunnerMetrics, on_change: Callable[[], None]
+    ) -> None:
+        self._contender = contender
+        self._journal = journal
+        self._metrics = metrics
+        self._on_change = on_change
+        self._changed = asyncio.Event()
+        self._begun = 0
+        self.led = asyncio.Event()
+
+    @property
+    def epoch(self) -> int:
+        return self._begun
+
+    def holds(self) -> bool:
+        return self._begun > 0 and self._begun == self._contender.epoch and self._contender.holds()
+
+    def holder(self) -> str:
+        """Who holds the lease, as last read."""
+        return self._contender.holder
+
+    async def stop(self) -> None:
+        """Give the lease back. Only after everything has been halted."""
+        self._begun = 0
+        await self._contender.stop()
+
+    async def run(self, on_lead: Callable[[], Awaitable[None]]) -> None:
+        """Contend until cancelled; `on_lead` is awaited once for each new epoch, after the journal has it.
+
+        Raises NotLeadingError when another process took the lease: this one must end.
+        """
+        self._contender.start(self._notice)
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._contender.is_preempted:
+                raise NotLeadingError(f"the lease was taken by {self._contender.holder}; this process ends")
+            if self._contender.holds() and self._contender.epoch != self._begun:
+                await self._journal.begin_epoch(self._contender.epoch)
+                self._begun = self._contender.epoch
+                self._metrics.epoch.set(self._begun)
+                log.info("leading", epoch=self._begun)
+                await on_lead()
+                self.led.set()
+            self._metrics.leading.set(self.holds())
+            self._on_change()
+
+    def _notice(self) -> None:
+        self._changed.set()
