@@ -22,6 +22,7 @@ from openbell.domain.positions import BrokerPosition, ClosedTrade, Position
 from openbell.domain.statistics import Statistics
 from openbell.journal import reads, writes
 from openbell.journal.database import connect, journal_errors, prepare
+from openbell.journal.filesystem import network_filesystem
 from openbell.journal.killpoints import reach
 from openbell.journal.lock import FolderLock
 from openbell.journal.recovery import Recovery, recover
@@ -48,9 +49,15 @@ class Journal:
     def open(cls, folder: Path, *, clock: Clock) -> Journal:
         """Lock the folder, then open or create `journal.db` in it.
 
-        Raises JournalLockedError while another process holds the folder, JournalError for a file that cannot be
-        read, is no journal, or is of another schema version.
+        Raises JournalLockedError while another process holds the folder, JournalError for a folder on a network
+        filesystem and for a file that cannot be read, is no journal, or is of another schema version.
         """
+        network = network_filesystem(folder)
+        if network is not None:
+            raise JournalError(
+                f"the journal folder {folder} is on {network}, a network filesystem, "
+                "where locks do not hold; use a volume on a local disk"
+            )
         lock = FolderLock(folder)
         thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
 

@@ -181,5 +181,5 @@ class JournalAgainstModel(RuleBasedStateMachine):
         assert len(self.loop.run(self.journal.orders(100))) == len(self.intents)
 
 
-JournalAgainstModel.TestCase.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
+JournalAgainstModel.TestCase.settings = settings(max_examples=10, stateful_step_count=30, deadline=None)
 TestJournalAgainstModel = JournalAgainstModel.TestCase

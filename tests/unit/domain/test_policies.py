@@ -1,0 +1,52 @@
+"""An exit policy travels as one canonical text."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openbell.domain.policies import ExitPolicyError, decode_policy, encode_policy
+from openbell.domain.positions import ExitPolicy, TrailingStop
+
+ratios = st.floats(0, 10)
+policies = st.builds(
+    ExitPolicy,
+    st.none() | ratios,
+    st.none() | ratios,
+    st.none() | st.builds(TrailingStop, ratios, ratios),
+    st.integers(0, 10**6),
+    st.integers(0, 10**6),
+)
+
+
+@given(policies)
+def test_a_policy_comes_back_as_it_went(policy: ExitPolicy) -> None:
+    assert decode_policy(encode_policy(policy)) == policy
+
+
+def test_the_text_is_canonical() -> None:
+    assert encode_policy(ExitPolicy(0.02, None, TrailingStop(0.03, 0.01), 60)) == (
+        '{"flatBeforeCloseSeconds":0,"maxHoldingSeconds":60,"stopLoss":0.02,"takeProfit":null,'
+        '"trailing":{"activation":0.03,"distance":0.01}}'
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no json",
+        "{}",
+        "null",
+        "[]",
+        encode_policy(ExitPolicy()).replace("0.02", '"0.02"'),
+        encode_policy(ExitPolicy()).replace("0.02", "true"),
+        encode_policy(ExitPolicy()).replace("0.02", "NaN"),
+        encode_policy(ExitPolicy()).replace('"trailing":null', '"trailing":{"activation":0.1}'),
+        encode_policy(ExitPolicy()).replace('"trailing":null', '"trailing":7'),
+    ],
+)
+def test_any_other_text_is_refused_in_one_sentence(text: str) -> None:
+    with pytest.raises(ExitPolicyError, match="is not one that this version writes"):
+        decode_policy(text)
