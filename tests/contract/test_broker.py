@@ -278,8 +278,8 @@ async def test_a_price_before_the_order_never_fills_it(book: Path) -> None:
     async with in_process(book, Board()) as heard:
         heard.broker.send(intent("ob1.a.1"))
         early = datetime.now(UTC) - timedelta(seconds=1)
-        heard.broker.on_quote(Quote("AAPL", early, 90.0, 90.0, 90.0))  # type: ignore[attr-defined]
+        heard.simulated.on_quote(Quote("AAPL", early, 90.0, 90.0, 90.0))
         later = datetime.now(UTC) + timedelta(milliseconds=1)
-        heard.broker.on_quote(Quote("AAPL", later, 101.0, 101.0, 101.0))  # type: ignore[attr-defined]
+        heard.simulated.on_quote(Quote("AAPL", later, 101.0, 101.0, 101.0))
         await heard.state("ob1.a.1", IntentState.FILLED)
         assert heard.fills("ob1.a.1")[0].price == 101

@@ -93,6 +93,18 @@ class Heard:
         self.events: list[BrokerEvent] = []
         self._news = asyncio.Condition()
 
+    @property
+    def remote(self) -> RemoteVenue:
+        """The broker, which is a remote one."""
+        assert isinstance(self.broker, RemoteVenue)
+        return self.broker
+
+    @property
+    def simulated(self) -> SimulatedBroker:
+        """The broker, which is in this process."""
+        assert isinstance(self.broker, SimulatedBroker)
+        return self.broker
+
     async def listen(self) -> None:
         async for event in self.broker.events():
             async with self._news:

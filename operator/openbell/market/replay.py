@@ -31,7 +31,10 @@ STEP = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """Prices at which a position would be left now: the tightest stop and the target, each None where off."""
+    """Prices at which a position would be left now: the tightest stop and the target, each None where off.
+
+    A working order's limit or stop price can stand here just as well: the path then comes to rest at it.
+    """
 
     is_long: bool
     stop: float | None = None

@@ -239,7 +239,7 @@ def test_the_path_is_continuous_ends_at_the_close_and_skips_no_level(
 def test_a_split_comes_before_the_open_of_its_date_and_turns_the_last_price() -> None:
     split = Split("IBM", TUESDAY, Decimal(2))
     market = ReplayMarket(recorded([(MONDAY, (100, 104, 98, 102, 5)), (TUESDAY, (51, 52, 50, 51, 5))], split))
-    shown = {}
+    shown: dict[str, float] = {}
     for step in ReplayDriver(market, nobody):
         if isinstance(step, SplitStep):
             assert step.splits == (split,)
