@@ -47,9 +47,10 @@ LABEL org.opencontainers.image.title=Openbell \
       org.opencontainers.image.licenses=Apache-2.0
 RUN install -d -o 10001 -g 10001 /var/lib/openbell
 COPY --from=packages /opt/openbell /opt/openbell
+COPY examples/data /usr/share/openbell/datasets
 COPY --from=app /app /opt/openbell/app
 ENV PATH=/opt/openbell/app/bin:/opt/openbell/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    HOME=/var/lib/openbell PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+    OPENBELL_DATASETS=/usr/share/openbell/datasets HOME=/var/lib/openbell PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001:10001
 WORKDIR /var/lib/openbell
 EXPOSE 8021

@@ -9,7 +9,7 @@
 cd "$ROOT"
 PYTHON_IMAGE=python:3.11-slim-bookworm
 BASE_IMAGE=openbell-base:$DEBIAN   # the one we make where that cannot be pulled
-SOURCES=(Dockerfile LICENSE README.md pyproject.toml requirements-runtime.lock operator/openbell)
+SOURCES=(Dockerfile LICENSE README.md pyproject.toml requirements-runtime.lock examples/data operator/openbell)
 
 if [ -n "${OPENBELL_IMAGE:-}" ]; then echo "$OPENBELL_IMAGE"; exit; fi
 

@@ -7,8 +7,10 @@
 . "$(dirname "$0")/env.sh"
 
 if ! own_cluster; then
-  helm --kubeconfig "$KUBECONFIG" -n openbell uninstall openbell --ignore-not-found --wait || true
-  kubectl delete namespace openbell-demo openbell --ignore-not-found --timeout=120s
+  "$HERE/binaries.sh" kubectl helm
+  kubectl delete namespace openbell-demo --ignore-not-found --timeout=120s
+  helm -n openbell uninstall openbell --ignore-not-found --wait
+  kubectl delete namespace openbell --ignore-not-found --timeout=120s
   exit
 fi
 if [ -x "$CACHE/bin/kind" ] && timeout 10 docker info >/dev/null 2>&1; then
