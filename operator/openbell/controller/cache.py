@@ -47,6 +47,12 @@ class Cache:
         name = (intern(metadata.get("namespace", "")), metadata["name"])
         text = json.dumps(project(resource, obj), separators=(",", ":"))
         before = shelf.entries.get(name)
+        if (
+            before is not None
+            and before.uid == metadata["uid"]
+            and _is_older(metadata["resourceVersion"], before.version)
+        ):
+            return False  # an event that was overtaken by the answer to our own write
         scheduler = scheduler_of(resource, obj)
         if before is not None and before.uid == metadata["uid"] and before.text == text:
             before.version = metadata["resourceVersion"]
@@ -122,6 +128,10 @@ class Cache:
         """Until an object has come or gone."""
         self._changed.clear()
         await self._changed.wait()
+
+
+def _is_older(version: str, than: str) -> bool:
+    return version.isdecimal() and than.isdecimal() and int(version) < int(than)
 
 
 def scheduler_of(resource: Resource, obj: Object) -> str | None:

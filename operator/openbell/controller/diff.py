@@ -53,7 +53,7 @@ def _compare(desired: Any, live: Any, path: str, found: list[str], *, quantities
             if isinstance(value, list):
                 _compare_lists(value, live.get(key), str(key), inner, found)
             else:
-                _compare(value, live.get(key), inner, found, quantities=key in _QUANTITIES)
+                _compare(value, live.get(key), inner, found, quantities=quantities or key in _QUANTITIES)
         return
     if desired == live or (live is None and desired in (False, 0, "")):
         return
@@ -88,6 +88,12 @@ def _key_of(name: str, items: list[Any]) -> str | None:
     if name == "ports" and items:
         return "containerPort" if "containerPort" in items[0] else "port"
     return _MAP_LISTS.get(name)
+
+
+def larger_quantity(one: str, other: str) -> str:
+    """The larger of two quantities, as it was written; the first where they are equal."""
+    first, second = _quantity(one), _quantity(other)
+    return other if first is not None and second is not None and second > first else one
 
 
 def _quantity(value: object) -> Decimal | None:

@@ -99,7 +99,7 @@ class KubeClient:
     ) -> None:
         self.credentials = credentials
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=min(5.0, timeout_seconds))
-        self._before_write = before_write
+        self.before_write = before_write
         self._on_response = on_response
         connector = aiohttp.TCPConnector(limit=connections, ssl=credentials.tls if credentials.tls else True)
         self._session = aiohttp.ClientSession(
@@ -288,8 +288,8 @@ class KubeClient:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Object:
-        if self._before_write is not None and method in MUTATING:
-            await self._before_write()
+        if self.before_write is not None and method in MUTATING:
+            await self.before_write()
         payload = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         status, reason, text = await self._send(method, path, query, payload, headers or {}, refresh=False)
         if status == 401:

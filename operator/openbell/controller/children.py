@@ -1,0 +1,48 @@
+"""Applying one child: only when it is not already as it should be."""
+
+from __future__ import annotations
+
+import structlog
+
+from openbell.controller.cache import Cache
+from openbell.controller.diff import differences
+from openbell.controller.metrics import OperatorMetrics
+from openbell.kube.client import KubeClient
+from openbell.kube.resources import Object, resource_of
+
+FIELD_MANAGER = "openbell-operator"
+STATUS_MANAGER = "openbell-operator-status"
+VOLUME_MANAGER = "openbell-operator-volume"
+"""Makes a volume claim and never touches it again: fields that can never change are no other manager's to remove."""
+
+log = structlog.get_logger("openbell.controller")
+
+
+class Children:
+    """Compares with the cache, applies what differs, and remembers the answer before its event arrives."""
+
+    def __init__(self, client: KubeClient, cache: Cache, metrics: OperatorMetrics) -> None:
+        self._client, self._cache, self._metrics = client, cache, metrics
+
+    async def ensure(self, desired: Object, *, field_manager: str = FIELD_MANAGER) -> bool:
+        """Make it so; whether anything had to be written. Raises ClusterError."""
+        resource = resource_of(desired)
+        metadata = desired["metadata"]
+        live = self._cache.get(resource, (metadata["namespace"], metadata["name"]))
+        content = {key: value for key, value in desired.items() if key not in ("apiVersion", "kind")}
+        paths = differences(content, live) if live is not None else ["everything"]
+        if not paths:
+            self._metrics.applied(resource.kind, "unchanged")
+            return False
+        answer = await self._client.apply(desired, field_manager=field_manager)
+        self._cache.observe(resource, answer)
+        result = "created" if live is None else "configured"
+        self._metrics.applied(resource.kind, result)
+        log.info(
+            f"child.{result}",
+            kind=resource.kind,
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            differing=paths[:10],
+        )
+        return True
