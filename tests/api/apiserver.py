@@ -19,12 +19,12 @@ import socket
 import ssl
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60.0
@@ -73,6 +73,7 @@ class ApiServer:
     certificate: Path
     bin: Path
     pid: int
+    client: httpx.Client
 
     def kubectl(
         self, *args: str, stdin: str | None = None, check: bool = True, kubeconfig: Path | None = None
@@ -94,19 +95,9 @@ class ApiServer:
         self, method: str, path: str, body: Any = None, *, content: str = "application/json", token: str | None = None
     ) -> Answer:
         """One HTTP request, as administrator unless a token is given; errors are answers too."""
-        request = urllib.request.Request(  # noqa: S310 - always https to our own server
-            self.url + path,
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {token or self.admin_token}", "Content-Type": content},
-        )
-        context = ssl.create_default_context(cafile=self.certificate)
-        try:
-            with urllib.request.urlopen(request, context=context, timeout=30) as answer:  # noqa: S310
-                return _answer(answer.status, answer.read(), answer.headers.get_all("Warning") or ())
-        except urllib.error.HTTPError as error:
-            with error:
-                return _answer(error.code, error.read(), error.headers.get_all("Warning") or ())
+        headers = {"Authorization": f"Bearer {token or self.admin_token}", "Content-Type": content}
+        answer = self.client.request(method, path, content=None if body is None else json.dumps(body), headers=headers)
+        return _answer(answer)
 
     def token(self, namespace: str, service_account: str) -> str:
         """A token of a service account, which is made where it does not exist."""
@@ -129,8 +120,8 @@ def serve(folder: Path, *, flags: Sequence[str] = ()) -> Iterator[ApiServer]:
     folder.mkdir(parents=True, exist_ok=True)
     programs = binaries()
     with contextlib.ExitStack() as stack:
-        client, peer, port = _free_ports(3)
-        etcd_url = f"http://127.0.0.1:{client}"
+        etcd_port, peer, port = _free_ports(3)
+        etcd_url = f"http://127.0.0.1:{etcd_port}"
         etcd = stack.enter_context(
             _running(
                 folder / "etcd.log",
@@ -146,7 +137,7 @@ def serve(folder: Path, *, flags: Sequence[str] = ()) -> Iterator[ApiServer]:
                 ],
             )
         )
-        _await(etcd, folder / "etcd.log", f"{etcd_url}/health", {}, None)
+        _await(etcd, folder / "etcd.log", etcd_url, "/health")
 
         admin_token = secrets.token_hex(16)
         (folder / "tokens.csv").write_text(f"{admin_token},admin,admin,system:masters\n")
@@ -179,11 +170,11 @@ def serve(folder: Path, *, flags: Sequence[str] = ()) -> Iterator[ApiServer]:
         )
         url = f"https://127.0.0.1:{port}"
         certificate = certificates / "apiserver.crt"
-        headers = {"Authorization": f"Bearer {admin_token}"}
-        _await(process, folder / "kube-apiserver.log", f"{url}/readyz", headers, certificate)
+        _await(process, folder / "kube-apiserver.log", url, "/readyz", certificate, admin_token)
         kubeconfig = folder / "kubeconfig"
         kubeconfig.write_text(_kubeconfig(url, certificate, admin_token))
-        yield ApiServer(url, kubeconfig, admin_token, certificate, programs, process.pid)
+        client = stack.enter_context(httpx.Client(base_url=url, verify=_trusting(certificate), timeout=30))
+        yield ApiServer(url, kubeconfig, admin_token, certificate, programs, process.pid, client)
 
 
 def install_definitions(server: ApiServer) -> None:
@@ -203,14 +194,14 @@ def wait_until(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
     return True
 
 
-def _answer(status: int, content: bytes, warnings: Sequence[str]) -> Answer:
+def _answer(answer: httpx.Response) -> Answer:
     try:
-        body = json.loads(content)
+        body = answer.json()
     except ValueError:
-        body = {"content": content.decode(errors="replace")}
+        body = {"content": answer.text}
     # A header looks like: 299 - "unknown field \"spec.x\""
-    texts = tuple(json.loads(warning.split(" ", 2)[2]) for warning in warnings)
-    return Answer(status, body, texts)
+    warnings = tuple(json.loads(warning.split(" ", 2)[2]) for warning in answer.headers.get_list("Warning"))
+    return Answer(answer.status_code, body, warnings)
 
 
 def _kubeconfig(url: str, certificate: Path, token: str) -> str:
@@ -256,19 +247,23 @@ def _running(log: Path, command: list[str]) -> Iterator[subprocess.Popen[bytes]]
             process.wait()
 
 
+def _trusting(certificate: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=certificate)
+
+
 def _await(
-    process: subprocess.Popen[bytes], log: Path, url: str, headers: Mapping[str, str], certificate: Path | None
+    process: subprocess.Popen[bytes], log: Path, url: str, path: str, certificate: Path | None = None, token: str = ""
 ) -> None:
     """Return as soon as the address answers; raise StartError when the program ends or is too slow."""
     limit = time.monotonic() + START_SECONDS
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     while time.monotonic() < limit and process.poll() is None:
-        try:
-            context = ssl.create_default_context(cafile=certificate) if certificate else None
-            request = urllib.request.Request(url, headers=dict(headers))  # noqa: S310
-            with urllib.request.urlopen(request, context=context, timeout=2) as answer:  # noqa: S310
-                if answer.status == 200:
+        # The certificate is made by the server itself, so it may not be there yet.
+        if certificate is None or certificate.exists():
+            with contextlib.suppress(httpx.TransportError, ssl.SSLError):
+                verify = _trusting(certificate) if certificate else False
+                if httpx.get(url + path, headers=headers, verify=verify, timeout=2).status_code == 200:
                     return
-        except (OSError, ssl.SSLError):
-            time.sleep(0.1)
+        time.sleep(0.1)
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-    raise StartError(f"{Path(log).stem} did not start:\n{tail}")
+    raise StartError(f"{log.stem} did not start:\n{tail}")

@@ -47,6 +47,13 @@ class Rule:
     reason: RuleReason = "FieldValueInvalid"
 
 
+def without_nulls(value: object) -> object:
+    """A mapping without its null entries: the API server prunes them before it applies defaults."""
+    if isinstance(value, Mapping):
+        return {key: item for key, item in value.items() if item is not None}
+    return value
+
+
 class Model(BaseModel):
     """Base of every model: camelCase outside, frozen, nothing unknown, null means absent as in the API server."""
 
@@ -59,10 +66,11 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, value: object) -> object:
-        # The API server prunes null from fields that are not nullable, before it applies defaults.
-        if isinstance(value, Mapping):
-            return {key: item for key, item in value.items() if item is not None}
-        return value
+        if not isinstance(value, Mapping):
+            return value
+        known = {name for field_name, field in cls.model_fields.items() for name in (field_name, field.alias)}
+        # An unknown field stays one, whatever it holds.
+        return {key: item for key, item in value.items() if item is not None or key not in known}
 
     @model_validator(mode="after")
     def _rules_hold(self) -> Any:  # Self: pydantic wants the instance back
@@ -129,13 +137,12 @@ PositiveMoney = Annotated[
 ]
 """An amount of one or more in the account's currency."""
 
-_DATE_PATTERN = r"^(19|20)[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
-_DATE = re.compile(_DATE_PATTERN)
-ALLOWED[_DATE_PATTERN] = "a date from 1900 on, like 2026-12-24"
+_DATE = re.compile(r"(19|20)[0-9]{2}-[0-9]{2}-[0-9]{2}")
+DATE_ALLOWED = "a date from 1900 to 2099, like 2026-12-24"
 
 
 def _parse_date(value: object) -> date:
-    problem = PydanticCustomError("pattern", "must be {allowed}", {"allowed": ALLOWED[_DATE_PATTERN]})
+    problem = PydanticCustomError("date", "must be {allowed}", {"allowed": DATE_ALLOWED})
     if isinstance(value, date) and not isinstance(value, datetime):
         return value
     if not isinstance(value, str) or not _DATE.fullmatch(value):
@@ -149,7 +156,20 @@ def _parse_date(value: object) -> date:
 CalendarDate = Annotated[
     date,
     BeforeValidator(_parse_date),
-    WithJsonSchema({"type": "string", "format": "date", "pattern": _DATE_PATTERN, "maxLength": 10}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "date",
+            "maxLength": 10,
+            # Without a rule that reads it, the API server lets a list through where a format is given (1.34).
+            "x-kubernetes-validations": [
+                {
+                    "rule": "self >= timestamp('1900-01-01T00:00:00Z') && self < timestamp('2100-01-01T00:00:00Z')",
+                    "message": f"must be {DATE_ALLOWED}",
+                }
+            ],
+        }
+    ),
 ]
 
 Moment = Annotated[
@@ -159,8 +179,17 @@ Moment = Annotated[
 ]
 """A time of the status, aware, written in UTC to the second."""
 
+
+def _whole(value: object) -> object:
+    # JSON knows one kind of number: to the API server 60.0 is the integer 60.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+whole = BeforeValidator(_whole)
+"""For every integer field, as the last of its annotations."""
+
 Bool = Annotated[bool, Field(strict=True)]
-Count = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1)]
+Count = Annotated[int, Field(strict=True, ge=0, le=2**53 - 1), whole]
 Ratio = Annotated[float, Field(strict=True, ge=0, le=1)]
 Confidence = Ratio
 Text = Annotated[str, Field(strict=True, max_length=1024)]
@@ -193,8 +222,9 @@ QUANTITY_PATTERN = r"^[0-9]{1,15}(\.[0-9]{1,9})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
 
 def _quantity(value: object) -> object:
-    # kubectl and the API server take a bare number too, as for any quantity.
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    # kubectl and the API server take a bare whole number too, as for any quantity.
+    number = _whole(value)
+    return str(number) if isinstance(number, int) and not isinstance(number, bool) else value
 
 
 Quantity = Annotated[
@@ -202,7 +232,9 @@ Quantity = Annotated[
     Field(strict=True),
     BeforeValidator(_quantity),
     matching(QUANTITY_PATTERN, "a quantity like 500m or 1Gi"),
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN}),
+    WithJsonSchema(
+        {"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN, "minimum": 0, "maximum": 10**15 - 1}
+    ),
 ]
 
 FreeObject = Annotated[

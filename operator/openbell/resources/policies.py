@@ -9,13 +9,13 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from openbell.domain.positions import ExitPolicy, TrailingStop
-from openbell.resources.common import Bool, Model, PositiveMoney, Ratio, Rule
+from openbell.resources.common import Bool, Model, PositiveMoney, Ratio, Rule, whole
 
 YEAR_SECONDS = 31_536_000
 
 ProfitRatio = Annotated[float, Field(strict=True, ge=0, le=10)]
-HoldingSeconds = Annotated[int, Field(strict=True, ge=0, le=YEAR_SECONDS)]
-CloseSeconds = Annotated[int, Field(strict=True, ge=0, le=86_400)]
+HoldingSeconds = Annotated[int, Field(strict=True, ge=0, le=YEAR_SECONDS), whole]
+CloseSeconds = Annotated[int, Field(strict=True, ge=0, le=86_400), whole]
 
 _FRACTIONS_ORDERED = "spec.sizing.minFraction must not be above spec.sizing.maxFraction"
 
@@ -182,12 +182,12 @@ class RiskSpec(Model):
     max_order_notional: PositiveMoney = Field(
         Decimal(50000), description="Most that one opening order may be worth, as a decimal string."
     )
-    max_daily_loss_fraction: Annotated[float, Field(strict=True, ge=0.001, le=1)] = Field(
+    max_daily_loss_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] = Field(
         0.05, description="Openings stop for the day once the day's loss reaches this fraction of equity; 1 = off."
     )
-    max_orders_per_minute: Annotated[int, Field(strict=True, ge=1, le=10_000)] = Field(
+    max_orders_per_minute: Annotated[int, Field(strict=True, ge=1, le=10_000), whole] = Field(
         30, description="Most opening orders within one minute."
     )
-    max_orders_per_day: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = Field(
+    max_orders_per_day: Annotated[int, Field(strict=True, ge=1, le=1_000_000), whole] = Field(
         500, description="Most opening orders within one trading day."
     )

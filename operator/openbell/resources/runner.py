@@ -5,11 +5,11 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from openbell.resources.common import FreeObject, Model, OptionalName, Quantity
+from openbell.resources.common import FreeObject, Model, OptionalName, Quantity, without_nulls
 
-ResourceList = Annotated[dict[Annotated[str, Field(max_length=63)], Quantity], Field(max_length=16)]
+ResourceList = Annotated[dict[str, Quantity], Field(max_length=16), BeforeValidator(without_nulls)]
 
 
 class JournalType(StrEnum):

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from openbell.domain.state import TradingState, asked_state
-from openbell.resources.common import Bool, Confidence, Count, Model, Moment, Rule, Text, list_type
+from openbell.resources.common import Bool, Confidence, Count, Model, Moment, Rule, Text, list_type, whole
 from openbell.resources.policies import ExitsSpec, PausePolicy, RiskSpec, SizingSpec, StopPolicy
 from openbell.resources.runner import ApiSpec, JournalSpec, RunnerSpec
 from openbell.resources.status import ConditionModel, PnlStatus, PositionStatus, State, StatsStatus
@@ -24,9 +24,9 @@ KIND = "TradingScheduler"
 PLURAL = "tradingschedulers"
 MAX_STATUS_POSITIONS = 50
 
-EvaluationSeconds = Annotated[int, Field(strict=True, ge=1, le=86_400)]
-ExitCheckSeconds = Annotated[int, Field(strict=True, ge=1, le=3_600)]
-ConcurrentTrades = Annotated[int, Field(strict=True, ge=1, le=1_000)]
+EvaluationSeconds = Annotated[int, Field(strict=True, ge=1, le=86_400), whole]
+ExitCheckSeconds = Annotated[int, Field(strict=True, ge=1, le=3_600), whole]
+ConcurrentTrades = Annotated[int, Field(strict=True, ge=1, le=1_000), whole]
 
 
 class SchedulerSpec(Model):

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from openbell.resources.common import ALLOWED, Model, Rule
+from openbell.resources.common import ALLOWED, DATE_ALLOWED, Model, Rule
 
 Schema = dict[str, Any]
 
@@ -174,6 +174,8 @@ def describe(schema: Schema) -> str:
             return "a number" + _range(schema)
         case "boolean":
             return "true or false"
+        case "string" if schema.get("format") == "date":
+            return DATE_ALLOWED
         case "string" if "maxLength" in schema:
             return f"a string of {schema.get('minLength', 0)} to {schema['maxLength']} characters"
         case "string":
@@ -182,11 +184,15 @@ def describe(schema: Schema) -> str:
             return f"a list of {schema.get('minItems', 0)} to {schema['maxItems']} items"
         case "array":
             return "a list"
+        case _ if "maxProperties" in schema:
+            return f"an object of at most {schema['maxProperties']} entries"
         case _:
             return "an object"
 
 
 def _range(schema: Schema) -> str:
+    if schema.get("exclusiveMinimum"):
+        return f" above {schema['minimum']} and up to {schema['maximum']}"
     if "minimum" in schema and "maximum" in schema:
         return f" from {schema['minimum']} to {schema['maximum']}"
     return f" of at least {schema['minimum']}" if "minimum" in schema else ""

@@ -20,6 +20,7 @@ from openbell.resources.common import (
     Text,
     list_type,
     no_duplicates,
+    whole,
 )
 from openbell.resources.policies import ExitsOverrides, SizingOverrides
 from openbell.resources.scheduler import ConcurrentTrades, EvaluationSeconds
@@ -63,7 +64,7 @@ class StrategySpec(Model):
         description="Symbols to trade, like AAPL.",
         json_schema_extra=list_type("set"),
     )
-    bar_seconds: Annotated[int, Field(strict=True, ge=1, le=86_400)] = Field(
+    bar_seconds: Annotated[int, Field(strict=True, ge=1, le=86_400), whole] = Field(
         60, description="Seconds of one bar; 86400 = daily bars."
     )
     evaluation_interval_seconds: EvaluationSeconds | None = Field(
@@ -77,7 +78,7 @@ class StrategySpec(Model):
     )
     sizing: SizingOverrides | None = Field(None, description="Own sizing; what is left out is the scheduler's.")
     exits: ExitsOverrides | None = Field(None, description="Own exits; what is left out is the scheduler's.")
-    priority: Annotated[int, Field(strict=True, ge=0, le=100)] = Field(
+    priority: Annotated[int, Field(strict=True, ge=0, le=100), whole] = Field(
         0, description="Signals are ranked by (priority + 1) × confidence, higher first."
     )
     execution: Execution = Field(

@@ -115,7 +115,7 @@ class SimulatedBrokerSpec(Model):
         "its book is kept on the runner's volume.",
     )
     starting_cash: PositiveMoney = Field(Decimal(100000), description="Cash of a new account, as a decimal string.")
-    seed: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1)] = Field(
+    seed: Annotated[int, Field(strict=True, ge=0, le=2**31 - 1), whole] = Field(
         1, description="Another seed gives other slippage and other partial fills."
     )
     slippage_bps: BasisPoints = Field(
@@ -191,7 +191,7 @@ class Split(Model):
 
     symbol: Symbol = Field(description="The symbol that was split.")
     date: CalendarDate = Field(description="First day on which the split prices trade.")
-    ratio: Annotated[float, Field(strict=True, ge=0.001, le=1000)] = Field(
+    ratio: Annotated[float, Field(strict=True, gt=0, le=1000)] = Field(
         description="New shares for each old one: 2 for a split of 2:1."
     )
 

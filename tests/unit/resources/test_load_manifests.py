@@ -55,7 +55,7 @@ def strategy(**spec: object) -> dict[str, Any]:
         ),
         (
             {"market": {"extraClosures": ["2023-02-30"]}},
-            'spec.market.extraClosures[0] is "2023-02-30"; it must be a date from 1900 on, like 2026-12-24',
+            'spec.market.extraClosures[0] is "2023-02-30"; it must be a date from 1900 to 2099, like 2026-12-24',
         ),
         (
             {"market": {"extraClosures": ["2026-01-02", "2026-01-02"]}},
