@@ -170,7 +170,9 @@ def rules_template() -> str:
     sets = {"watched": rbac.WATCHED_RULES, "cluster": rbac.CLUSTER_RULES, "own": rbac.OWN_RULES}
     parts = ["{{- /* Written by hack/chart.py from openbell/controller/rbac.py; not to be edited. */ -}}"]
     for name, rules in sets.items():
-        body = yaml.dump(list(rules), Dumper=_PlainDumper, sort_keys=False, default_flow_style=None, width=WIDTH).rstrip()
+        body = yaml.dump(
+            list(rules), Dumper=_PlainDumper, sort_keys=False, default_flow_style=None, width=WIDTH
+        ).rstrip()
         parts.append(f'{{{{- define "openbell.rules.{name}" -}}}}\n{body}\n{{{{- end -}}}}')
     return "\n\n".join(parts) + "\n"
 

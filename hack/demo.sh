@@ -76,8 +76,7 @@ k apply -f examples/replay.yaml
 follow replay 600 "the replay has ended" replayed
 echo
 k get tsch -o wide
-answer=$(replay)
-echo "replay: $(sed 's/.*"trades": *\([0-9]*\).*/\1/' <<<"$answer") trades, digest $(sed 's/.*"digest": *"\([^"]*\)".*/\1/' <<<"$answer")"
+replay | python3 -c 'import json, sys; r = json.load(sys.stdin); print("replay:", r["trades"], "trades, digest", r["digest"])'
 
 echo
 echo "The page of the quickstart, on http://127.0.0.1:8021/:"

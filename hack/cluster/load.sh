@@ -6,8 +6,10 @@
 
 image=$1
 if ! own_cluster; then
-  say "The cluster of $KUBECONFIG pulls its images itself: set OPENBELL_IMAGE to one that it can reach."
-  exit
+  context=$(kubectl config current-context)
+  CLUSTER=${context#kind-}
+  kind get clusters 2>/dev/null | grep -qx "$CLUSTER" ||
+    die "The cluster of $KUBECONFIG is not one of kind's on this engine: set OPENBELL_IMAGE to an image that it can pull."
 fi
 
 # Without kind's own loader, which asks crictl what a node has (our node image lacks it) and imports by
