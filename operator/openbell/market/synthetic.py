@@ -2,8 +2,8 @@
 
 Any time can be asked, in any order, from any process: a restart continues the same history. The logarithm of the
 price is a sum of octaves of value noise (hashed lattice points, smoothly interpolated) whose amplitude grows with the
-square root of the period, which gives the diffusive scaling of real prices between a second and some months, and
-keeps the price near its start over years.
+square root of the period, which gives the diffusive scaling of real prices between a second and some months (less
+long at a volatility far above real ones), and keeps the price near its start over years.
 
 All times are whole microseconds and every octave is added in the same order, so that one price asked alone and the
 same price inside an array of bars are the same number.
@@ -30,6 +30,9 @@ YEAR_SECONDS = 365.25 * 86_400
 # Mean squared move over t seconds, divided by t, of the sum of octaves with amplitude² = period in seconds: integrated
 # numerically over lags from a second to a week, where it lies between 2.32 and 2.49.
 MOVE_PER_SECOND = 2.426
+# No octave moves the logarithm by more than this, so that a market as lively as a demonstration needs does not wander
+# off to a price of nothing over months; at a volatility of 0.5 no octave reaches it.
+LARGEST_AMPLITUDE = 0.25
 SAMPLES_PER_BAR = 8
 TICKS_PER_UNIT = 10_000.0  # prices have four places
 CACHED_SERIES = 2_048
@@ -82,14 +85,14 @@ class PriceFunction:
         digest = hashlib.blake2b(f"{seed}:{symbol}".encode(), digest_size=8).digest()
         self._key = int.from_bytes(digest, "big")
         self._log_start = math.log(start_price or 20.0 * 10.0 ** (0.5 + 0.5 * _hash(self._key)))
-        unit = volatility * math.sqrt(3.0 / YEAR_SECONDS / MOVE_PER_SECOND)  # √3: a uniform of variance one
+        unit = volatility / math.sqrt(YEAR_SECONDS * MOVE_PER_SECOND)
         octaves = []
         for number, period in enumerate(PERIODS_US):
             raw = hashlib.blake2b(f"{seed}:{symbol}:{number}".encode(), digest_size=16).digest()
             phase = int.from_bytes(raw[8:], "big") % period
-            octaves.append(
-                _Octave(period, phase, int.from_bytes(raw[:8], "big"), unit * math.sqrt(period / 1_000_000.0))
-            )
+            deviation = min(unit * math.sqrt(period / 1_000_000.0), LARGEST_AMPLITUDE)
+            # √3: what is hashed is uniform in [-1, 1), and its deviation is 1 / √3.
+            octaves.append(_Octave(period, phase, int.from_bytes(raw[:8], "big"), deviation * math.sqrt(3.0)))
         self._octaves = tuple(octaves)
         self._lattice: list[tuple[int, float, float]] = [(-1, 0.0, 0.0)] * len(octaves)
 
