@@ -9,14 +9,12 @@ cd "$ROOT"
 wanted=$(cat requirements.lock pyproject.toml | sha256sum)
 [ -x "$VENV/bin/python" ] && [ "$(cat "$VENV/.stamp" 2>/dev/null)" = "$wanted" ] && exit
 
-uv=$(command -v uv || true)
-[ -n "$uv" ] && "$uv" --version >/dev/null 2>&1 || uv=$(pypi_tool uv "uv==$UV")/uv
-
+need_uv
 packages() {
-  [ -x "$VENV/bin/python" ] || "$uv" venv --python '>=3.11,<3.15' "$VENV"
-  "$uv" pip sync --python "$VENV" --require-hashes requirements.lock
+  [ -x "$VENV/bin/python" ] || uv venv --python '>=3.11,<3.15' "$VENV"
+  uv pip sync --compile-bytecode --python "$VENV" --require-hashes requirements.lock
   # the project itself, from this folder
-  "$uv" pip install --python "$VENV" --no-deps -e .
+  uv pip install --python "$VENV" --no-deps -e .
 }
 step "Python packages" packages
 echo "$wanted" > "$VENV/.stamp"
