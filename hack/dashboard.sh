@@ -1,18 +1,30 @@
 #!/usr/bin/env bash
 # dashboard.sh: builds the page from operator/dashboard into operator/openbell/web/static, when its
-# sources have changed since.
+# sources have changed since. With --packages it only makes sure of what npm installs.
 
 # shellcheck source=hack/cluster/env.sh
 . "$(dirname "$0")/cluster/env.sh"
 
-cd "$ROOT/operator/dashboard" 2>/dev/null || exit 0
+cd "$ROOT/operator/dashboard"
 static=$ROOT/operator/openbell/web/static
-stamp=$static/assets/.stamp   # with what git ignores, so that a fresh checkout builds
+
+packages() {
+  local wanted
+  wanted=$(sha256sum < package-lock.json)
+  [ "$(cat node_modules/.lock 2>/dev/null)" = "$wanted" ] && return
+  need_node
+  step "dashboard packages" npm ci --no-audit --no-fund
+  echo "$wanted" > node_modules/.lock
+}
+
+if [ "${1:-}" = --packages ]; then
+  packages
+  exit
+fi
+stamp=$static/assets/.stamp
 wanted=$(hash_of operator/dashboard)
 [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && [ -f "$static/index.html" ] && exit
-
+packages
 need_node
-build() { npm ci --no-audit --no-fund && npm run build; }
-step "dashboard page" build
-mkdir -p "${stamp%/*}"
+step "dashboard page" npm run build
 echo "$wanted" > "$stamp"

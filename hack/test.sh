@@ -104,11 +104,7 @@ cluster() { pytest cluster "$1"; }
 prepare() {
   case $1 in
     lint) need_deb shellcheck ;;
-    dashboard)
-      need_node
-      cd operator/dashboard
-      [ -d node_modules ] || step "dashboard packages" npm ci --no-audit --no-fund
-      ;;
+    dashboard) "$ROOT/hack/dashboard.sh" --packages ;;
     api) "$HERE/binaries.sh" kube-apiserver etcd kubectl ;;
     browser)
       "$ROOT/hack/tools.sh" chromium
