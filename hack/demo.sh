@@ -7,7 +7,7 @@
 . "$(dirname "$0")/cluster/env.sh"
 
 cd "$ROOT"
-SYSTEM=openbell DEMO=openbell-demo
+SYSTEM=openbell-system DEMO=openbell-demo
 
 k() { kubectl -n "$DEMO" "$@"; }
 field() { k get tsch "$1" -o jsonpath="{$2}" 2>/dev/null; }
