@@ -17,6 +17,7 @@ from openbell.brokers.simulated.book import Book, BookError, BookLockedError
 from openbell.brokers.simulated.desk import Desk, VenueSettings
 from openbell.brokers.simulated.messages import MessageError, order_from_row, order_row, request_from_row
 from openbell.brokers.simulated.venue import Happened, OrderRequest, VenueOrder
+from openbell.domain.answers import Answer
 from openbell.domain.bars import Quote
 from openbell.domain.clock import SimulatedClock
 from openbell.domain.orders import IntentState, OrderType, OrderUpdate, Side, TimeInForce
@@ -157,6 +158,54 @@ def test_a_market_order_waits_for_the_session_and_a_day_order_ends_with_it() -> 
     counter.desk.order("a", OrderRequest("r2", "IBM", Side.BUY, Decimal(1), reference_price=Decimal(100)))
     counter.quote((next_open - START).total_seconds() + 6.5 * 3600, 101.0)
     assert counter.states()[-1] is IntentState.CANCELLED
+    book.close()
+
+
+async def test_a_clock_that_is_set_back_does_not_strand_an_order() -> None:
+    book, clock = Book.in_memory(), SimulatedClock(START)
+    told: list[Happened] = []
+    desk = Desk(book, Board(AAPL=100.0), clock, VenueSettings(terms=FREE, poll_seconds=1.0), told.append)
+    desk.order("a", request("r1"))
+    polling = asyncio.create_task(desk.poll())
+    clock.set(START - timedelta(hours=1))
+    for second in range(1, 4):
+        for _ in range(5):
+            await asyncio.sleep(0)
+        clock.set(START - timedelta(hours=1) + timedelta(seconds=second))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    polling.cancel()
+    assert [one.event.order_ref for one in told] == ["r1", "r1", "r1"]  # acknowledged, executed, filled
+    assert desk.positions("a")[0].quantity == 10
+    book.close()
+
+
+async def test_prices_are_asked_only_for_what_works_and_while_it_works() -> None:
+    class Watched(Board):
+        asked: list[str]
+
+        async def quote(self, symbol: str, now: datetime) -> Answer[Quote]:
+            self.asked.append(symbol)
+            return await super().quote(symbol, now)
+
+    board = Watched(AAPL=100.0)
+    board.asked = []
+    book, clock = Book.in_memory(), SimulatedClock(START)
+    desk = Desk(book, board, clock, VenueSettings(terms=FREE, poll_seconds=1.0), lambda happened: None)
+    polling = asyncio.create_task(desk.poll())
+
+    async def seconds(first: int, last: int) -> None:
+        for second in range(first, last):
+            clock.set(START + timedelta(seconds=second))
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    await seconds(1, 5)
+    assert board.asked == []
+    desk.order("a", request("r1"))
+    await seconds(5, 12)
+    assert board.asked == ["AAPL"]  # once was enough: it filled
+    polling.cancel()
     book.close()
 
 

@@ -166,5 +166,9 @@ class Desk:
         while True:
             await self._has_work.wait()
             await self._clock.sleep(self._settings.poll_seconds)
+            now = self._clock.now()
+            if self._venue.is_ahead_of(now):
+                with self._step() as venue:
+                    venue.follow_clock_back(now)
             for symbol in sorted(self._venue.working_symbols):
                 await self._look(symbol)

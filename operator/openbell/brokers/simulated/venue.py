@@ -287,6 +287,17 @@ class Venue:
             for order in due
         )
 
+    def is_ahead_of(self, now: datetime) -> bool:
+        """Whether an order waits for a time that a clock set back has yet to reach."""
+        return any(order.live_from > now for orders in self._working.values() for order in orders.values())
+
+    def follow_clock_back(self, now: datetime) -> None:
+        """The clock was set back: what is seen from now on is later than any order here all the same."""
+        for orders in tuple(self._working.values()):
+            for order in tuple(orders.values()):
+                if order.live_from > now:
+                    self._keep(replace(order, live_from=now))
+
     def split(self, symbol: str, ratio: Decimal) -> None:
         """One share becomes `ratio`: positions, working orders and the last price follow."""
         for account, ledger in self.ledgers.items():
