@@ -4,6 +4,7 @@
 
 # shellcheck source=hack/cluster/env.sh
 . "$(dirname "$0")/cluster/env.sh"
+alone "$@"
 
 cd "$ROOT/operator/dashboard"
 static=$ROOT/operator/openbell/web/static

@@ -7,6 +7,7 @@
 . "$(dirname "$0")/cluster/env.sh"
 
 cd "$ROOT"
+command -v python3 >/dev/null || need_deb python3
 SYSTEM=openbell-system DEMO=openbell-demo
 
 k() { kubectl -n "$DEMO" "$@"; }

@@ -5,6 +5,7 @@
 
 # shellcheck source=hack/cluster/env.sh
 . "$(dirname "$0")/cluster/env.sh"
+alone "$@"
 
 cd "$ROOT"
 PYTHON_IMAGE=python:3.11-slim-bookworm
@@ -65,7 +66,7 @@ if ! docker image inspect "$image" >/dev/null 2>&1; then
   else
     if ! have "$BASE_IMAGE"; then
       say "$PYTHON_IMAGE cannot be pulled ($(tail -n 1 "$(log_of "pull $PYTHON_IMAGE")" | cut -c1-100)): making a base image from Debian's packages."
-      need_deb mmdebstrap
+      need_deb mmdebstrap debian-archive-keyring
       step "base image $BASE_IMAGE" base
     fi
     WHEELS=$CACHE/wheels/$({ cat requirements-runtime.lock; grep "^requires = " pyproject.toml; } | sha256sum | cut -c1-12)

@@ -8,10 +8,18 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${OPENBELL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/openbell}
 VENV=$ROOT/.venv
 mkdir -p "$CACHE/bin/.stamp" "$CACHE/log"
+CACHE=$(cd "$CACHE" && pwd)
 export PATH=$CACHE/bin:$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
+
+# alone "$@": one run of this script at a time, for scripts that make what others may be making too. The
+# lock is not handed down (-o): the engine that a script starts outlives it.
+alone() {
+  [ "${OPENBELL_ALONE:-}" != "$0" ] && command -v flock >/dev/null || return 0
+  OPENBELL_ALONE=$0 exec flock -o "$CACHE/lock.${0##*/}" "$0" "$@"
+}
 
 # ticker WHAT START: tells every second on a terminal, every 15 seconds in a log,
 # how long WHAT has been going on; ends with the shell that started it.
@@ -102,7 +110,7 @@ pypi_tool() {
   shift
   if [ "$(cat "$dir/.stamp" 2>/dev/null)" != "$*" ]; then
     rm -rf "$dir"
-    python3 -c 'import ensurepip, venv' 2>/dev/null || need_deb python3 python3-venv >&2
+    python3 -c 'import ensurepip, venv' 2>/dev/null || need_deb python3 python3-venv
     step "Python environment" python3 -m venv "$dir"
     step "install $*" "$dir/bin/python" -m pip install -q --disable-pip-version-check "$@"
     echo "$*" > "$dir/.stamp"

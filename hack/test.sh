@@ -69,7 +69,7 @@ dashboard() {
 # What pytest (or vitest) wrote down; a suite that ended before it could is one failure.
 tally() { # suite file seconds
   local numbers
-  numbers=$(python3 - "$2" <<'PY' || true
+  numbers=$("$VENV/bin/python" - "$2" <<'PY' || true
 import sys, xml.etree.ElementTree as xml
 suites = list(xml.parse(sys.argv[1]).getroot().iter("testsuite"))
 total, bad, skipped = (sum(int(suite.get(key) or 0) for suite in suites for key in keys)

@@ -5,6 +5,7 @@
 
 # shellcheck source=hack/cluster/env.sh
 . "$(dirname "$0")/env.sh"
+alone "$@"
 
 # name, module, version, package within the module
 table() {

@@ -45,6 +45,8 @@ start() {
   if [ "$(uname -s)" != Linux ] || [ "$(id -u)" -ne 0 ]; then
     die "No Docker engine is running, and only root on Linux can start one from here: please start Docker."
   fi
+  # 107 bytes is all that the name of a socket can have, the longest here being containerd's
+  [ ${#CACHE} -le 60 ] || die "The cache folder's name is too long for an engine's sockets (${#CACHE} of 60 letters): set OPENBELL_CACHE."
   say "No Docker engine is running: starting one of our own, kept in $CACHE (\"make down\" ends it)."
   need_deb docker.io iptables iproute2 procps
   command -v docker >/dev/null || need_deb docker-cli   # a package of its own from Debian 13 on

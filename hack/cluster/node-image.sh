@@ -110,7 +110,7 @@ server() {
 
 "$HERE/binaries.sh" kubeadm kubelet kubectl kube-apiserver kube-controller-manager kube-scheduler kube-proxy \
   kind etcd coredns local-path-provisioner containerd ctr containerd-shim-runc-v2 >&2
-need_deb mmdebstrap gcc libc6-dev
+need_deb mmdebstrap debian-archive-keyring gcc libc6-dev
 need_go
 kind_source=$(cd "$CACHE/src/sigs.k8s.io/kind" && go list -m -f '{{.Dir}}' sigs.k8s.io/kind)
 rm -rf "$W" && mkdir -p "$W"
