@@ -21,9 +21,11 @@ from openbell.journal.values import IntentRecord, JournalIdentity, JournalState,
 
 _BATCH = 500  # values in one IN list, well below SQLite's limit of variables
 
+_IDENTITY = select(schema.journal.c.owner_tag, schema.journal.c.epoch)
+
 
 def identity(connection: Connection) -> JournalIdentity:
-    row = connection.execute(select(schema.journal.c.owner_tag, schema.journal.c.epoch)).one()
+    row = connection.execute(_IDENTITY).one()
     return JournalIdentity(row.owner_tag, row.epoch)
 
 
@@ -36,14 +38,6 @@ def _records(connection: Connection, condition: ColumnElement[bool]) -> tuple[In
 def record(connection: Connection, *, order_ref: str) -> IntentRecord | None:
     found = _records(connection, schema.intents.c.order_ref == order_ref)
     return found[0] if found else None
-
-
-def known_refs(connection: Connection, refs: Iterable[str]) -> frozenset[str]:
-    column = schema.intents.c.order_ref
-    found: set[str] = set()
-    for batch in _batches(refs):
-        found.update(connection.execute(select(column).where(column.in_(batch))).scalars())
-    return frozenset(found)
 
 
 def open_records(connection: Connection) -> tuple[IntentRecord, ...]:

@@ -22,6 +22,9 @@ from openbell.journal.killpoints import reach
 from openbell.journal.lifecycle import after_fill, after_update
 from openbell.journal.values import IntentRecord
 
+# Built once: building a statement costs more than running it.
+_INSERT_NEW = upsert(schema.intents).on_conflict_do_nothing().returning(schema.intents.c.order_ref)
+
 
 def adopt_owner(connection: Connection, *, uid: str) -> str:
     """Store the owner's tag unless there is one; the tag that is stored then."""
@@ -55,17 +58,13 @@ def commit_intents(
                 f"intent {intent.order_ref} carries epoch {intent.epoch}, but the journal's is {current}"
             )
     reach("journal.intents.begun")
-    by_ref: dict[str, Intent] = {}
-    for intent in intents:
-        by_ref.setdefault(intent.order_ref, intent)
-    known = reads.known_refs(connection, by_ref)
-    new = [intent for ref, intent in by_ref.items() if ref not in known]
-    if new:
-        connection.execute(insert(schema.intents), [rows.intent_row(intent, now) for intent in new])
+    new: frozenset[str] = frozenset()
+    if intents:
+        new = frozenset(connection.execute(_INSERT_NEW, [rows.intent_row(intent, now) for intent in intents]).scalars())
     if statistics is not None:
         save_statistics(connection, statistics=statistics)
     reach("journal.intents.written")
-    return frozenset(intent.order_ref for intent in new)
+    return new
 
 
 def _write_record(connection: Connection, record: IntentRecord) -> None:
