@@ -106,6 +106,8 @@ def allowed_values(schema: Schema) -> st.SearchStrategy[Any]:
 def _texts(schema: Schema) -> st.SearchStrategy[str]:
     if schema.get("format") == "date":
         return st.dates(date(1900, 1, 1), date(2099, 12, 31)).map(date.isoformat)
+    if "x-kubernetes-validations" in schema:
+        return st.sampled_from(re.findall(r"'(\w+)'", schema["x-kubernetes-validations"][0]["rule"]))
     longest = schema["maxLength"]
     if "pattern" in schema:
         texts = st.from_regex(re.compile(schema["pattern"], re.ASCII), fullmatch=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -242,6 +243,20 @@ FreeObject = Annotated[
     WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
 ]
 """An object whose content another schema than ours decides."""
+
+
+def one_of(choice: type[StrEnum]) -> WithJsonSchema:
+    """The schema of a field that decides what its object is, as a rule instead of an enum.
+
+    After a value that an enum does not hold the API server adds that further rules were not checked, so that a
+    person reads two messages for one mistake. This way it is one.
+    """
+    names = [member.value for member in choice]
+    listed = ", ".join(f"'{name}'" for name in names)
+    message = f"must be one of {', '.join(names)}"
+    # The API server shows the kind of a value that a rule refuses, not the value.
+    rule = {"rule": f"self in [{listed}]", "message": message, "messageExpression": f"'{message}; it is ' + self"}
+    return WithJsonSchema({"type": "string", "maxLength": 32, "x-kubernetes-validations": [rule]})
 
 
 def no_duplicates(key: Callable[[Any], object], message: str) -> AfterValidator:

@@ -34,13 +34,13 @@ class SchedulerSpec(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="self.mode != 'Live' || self.broker.type == 'IBKR'",
+            cel="!(self.mode == 'Live' && self.broker.type == 'Simulated')",
             message="spec.mode Live needs spec.broker.type IBKR",
             check=lambda spec: spec.mode is not Mode.LIVE or spec.broker.type is BrokerType.IBKR,
             field_path=".mode",
         ),
         Rule(
-            cel="self.broker.type != 'IBKR' || self.marketData.type == 'Broker'",
+            cel="!(self.broker.type == 'IBKR' && self.marketData.type in ['Synthetic', 'Replay'])",
             message="spec.marketData.type must be Broker when spec.broker.type is IBKR",
             check=lambda spec: (
                 spec.broker.type is not BrokerType.IBKR or spec.market_data.type is MarketDataType.BROKER
@@ -48,7 +48,7 @@ class SchedulerSpec(Model):
             field_path=".marketData.type",
         ),
         Rule(
-            cel="self.marketData.type != 'Replay' || self.broker.simulated.address == ''",
+            cel="!(self.marketData.type == 'Replay' && self.broker.simulated.address != '')",
             message="spec.broker.simulated.address is not allowed when spec.marketData.type is Replay",
             check=lambda spec: (
                 spec.market_data.type is not MarketDataType.REPLAY or spec.broker.simulated.address == ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from openbell.resources.common import ALLOWED, DATE_ALLOWED, Model, Rule
+from openbell.resources.common import ALLOWED, Model, Rule
 
 Schema = dict[str, Any]
 
@@ -174,8 +174,9 @@ def describe(schema: Schema) -> str:
             return "a number" + _range(schema)
         case "boolean":
             return "true or false"
-        case "string" if schema.get("format") == "date":
-            return DATE_ALLOWED
+        case "string" if "x-kubernetes-validations" in schema:
+            message: str = schema["x-kubernetes-validations"][0]["message"]
+            return message.removeprefix("must be ")
         case "string" if "maxLength" in schema:
             return f"a string of {schema.get('minLength', 0)} to {schema['maxLength']} characters"
         case "string":

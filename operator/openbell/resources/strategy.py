@@ -20,6 +20,7 @@ from openbell.resources.common import (
     Text,
     list_type,
     no_duplicates,
+    one_of,
     whole,
 )
 from openbell.resources.policies import ExitsOverrides, SizingOverrides
@@ -52,7 +53,9 @@ class StrategySpec(Model):
     scheduler_ref: SchedulerRef = Field(description="The scheduler that runs the strategy.")
     enabled: Bool = Field(True, description="false = Stopped: the strategy is not evaluated; its exits go on.")
     paused: Bool = Field(False, description="true = Paused: it is evaluated and recorded, but opens nothing.")
-    type: StrategyType = Field(description="Which rule it is; the rule decides what parameters may hold.")
+    type: Annotated[StrategyType, one_of(StrategyType)] = Field(
+        description="Which rule it is: Momentum or Crossover; it decides what parameters may hold."
+    )
     parameters: FreeObject = Field(
         default_factory=dict,
         description="Parameters of the type. A wrong one is told by the condition Accepted, and the last good ones "

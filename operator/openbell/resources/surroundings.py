@@ -20,6 +20,7 @@ from openbell.resources.common import (
     list_type,
     matching,
     no_duplicates,
+    one_of,
     whole,
 )
 
@@ -148,14 +149,14 @@ class BrokerSpec(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="self.type == 'IBKR' || !has(self.ibkr)",
+            cel="!(self.type == 'Simulated' && has(self.ibkr))",
             message="spec.broker.ibkr is only allowed when spec.broker.type is IBKR",
             check=lambda broker: broker.type is BrokerType.IBKR or broker.ibkr is None,
             field_path=".ibkr",
             reason="FieldValueForbidden",
         ),
         Rule(
-            cel="self.type != 'IBKR' || has(self.ibkr)",
+            cel="!(self.type == 'IBKR' && !has(self.ibkr))",
             message="spec.broker.ibkr is required when spec.broker.type is IBKR",
             check=lambda broker: broker.type is not BrokerType.IBKR or broker.ibkr is not None,
             field_path=".ibkr",
@@ -163,7 +164,7 @@ class BrokerSpec(Model):
         ),
     )
 
-    type: BrokerType = Field(
+    type: Annotated[BrokerType, one_of(BrokerType)] = Field(
         BrokerType.SIMULATED, description="Simulated: built in. IBKR: Interactive Brokers, described by ibkr."
     )
     simulated: SimulatedBrokerSpec = Field(
@@ -227,14 +228,14 @@ class MarketDataSpec(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="self.type == 'Replay' || !has(self.replay)",
+            cel="!(self.type in ['Broker', 'Synthetic'] && has(self.replay))",
             message="spec.marketData.replay is only allowed when spec.marketData.type is Replay",
             check=lambda data: data.type is MarketDataType.REPLAY or data.replay is None,
             field_path=".replay",
             reason="FieldValueForbidden",
         ),
         Rule(
-            cel="self.type != 'Replay' || has(self.replay)",
+            cel="!(self.type == 'Replay' && !has(self.replay))",
             message="spec.marketData.replay is required when spec.marketData.type is Replay",
             check=lambda data: data.type is not MarketDataType.REPLAY or data.replay is not None,
             field_path=".replay",
@@ -242,7 +243,7 @@ class MarketDataSpec(Model):
         ),
     )
 
-    type: MarketDataType = Field(
+    type: Annotated[MarketDataType, one_of(MarketDataType)] = Field(
         MarketDataType.BROKER,
         description="Broker: the broker's own (of the simulated broker: synthetic). Synthetic: prices made from a "
         "seed. Replay: recorded bars in simulated time.",
