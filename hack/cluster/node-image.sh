@@ -112,7 +112,7 @@ server() {
   kind etcd coredns local-path-provisioner containerd ctr containerd-shim-runc-v2 >&2
 need_deb mmdebstrap debian-archive-keyring gcc libc6-dev
 need_go
-kind_source=$(cd "$CACHE/src/sigs.k8s.io/kind" && go list -m -f '{{.Dir}}' sigs.k8s.io/kind)
+kind_source=$(go mod download -json "sigs.k8s.io/kind@$KIND" | sed -n 's/.*"Dir": "\(.*\)",/\1/p')
 rm -rf "$W" && mkdir -p "$W"
 step "node base image" base "$kind_source"
 step "component images" server "$kind_source"
