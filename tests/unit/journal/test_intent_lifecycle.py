@@ -93,6 +93,18 @@ def test_a_fill_that_was_already_reported_does_not_add_to_the_report() -> None:
     assert after.expects_fills
 
 
+def test_the_average_price_is_weighted_by_quantity() -> None:
+    first = after_fill(record(W), make_fill(quantity=Decimal(4), price=Decimal(100)), at(1))
+    second = after_fill(first, make_fill(quantity=Decimal(6), price=Decimal(105)), at(2))
+    assert (first.average_price, second.average_price) == (Decimal(100), Decimal(103))
+
+
+def test_the_brokers_id_is_kept_until_it_gives_another() -> None:
+    known = after_update(record(), make_update(W, broker_order_id="7"), at(1))
+    assert after_update(known, make_update(W, broker_order_id=""), at(2)).broker_order_id == "7"
+    assert after_update(known, make_update(W, broker_order_id="8"), at(2)).broker_order_id == "8"
+
+
 @pytest.mark.parametrize(
     ("state", "filled", "reported", "is_open"),
     [(N, 0, 0, True), (D, 0, 0, True), (W, 10, 10, True), (F, 9, 9, True), (F, 10, 10, False), (F, 10, 0, False),
