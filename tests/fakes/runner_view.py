@@ -174,7 +174,7 @@ def strategy(name: str = "momentum-tech", **changes: object) -> StrategyView:
         enabled=True,
         paused=False,
         execution="Trade",
-        symbols=("AAPL", "MSFT", "GOOG"),
+        symbols=("AAPL", "MSFT", "GOOG", "TSLA"),
         bar_seconds=60,
         priority=0,
         parameters=MappingProxyType({"lookback": 20}),
@@ -230,14 +230,16 @@ class FakeRunner:
         return self.view_strategies
 
     def portfolio(self) -> PortfolioView:
+        held = sum((each.quantity * each.price for each in self.view_positions if each.price is not None), Decimal(0))
+        cash = self.equity - held if self.equity is not None else None
         return PortfolioView(
             time=self.now(),
             currency="USD",
             equity=self.equity,
-            cash=Decimal("71342.10"),
-            buying_power=Decimal("71342.10"),
-            pnl_day=Decimal("284.55"),
-            pnl_total=Decimal("1284.55"),
+            cash=cash,
+            buying_power=cash,
+            pnl_day=self.equity - 101_000 if self.equity is not None else None,
+            pnl_total=self.equity - 100_000 if self.equity is not None else None,
             positions=self.view_positions,
         )
 
@@ -327,9 +329,9 @@ def busy_runner(seed: int = 7, anchor: datetime = NOW) -> FakeRunner:
     rng = random.Random(seed)
     runner = FakeRunner()
     runner.clock.set(anchor)
-    value = 100_000.0
+    value = 101_000.0
     for minute in range(400):
-        value += rng.gauss(3.2 + 6 * math.sin(minute / 47), 22)
+        value += rng.gauss(1.1 + 6 * math.sin(minute / 47), 22)
         runner.history.add(anchor - timedelta(minutes=400 - minute), Decimal(repr(round(value, 2))))
     runner.equity = Decimal(repr(round(value, 2)))
     runner.view_positions = (
@@ -347,12 +349,12 @@ def busy_runner(seed: int = 7, anchor: datetime = NOW) -> FakeRunner:
         position(
             "IBM",
             strategy="crossover-blue",
-            quantity=Decimal(55),
+            quantity=Decimal(35),
             average_price=Decimal("222.0500"),
             price=Decimal("230.4100"),
             stop=Decimal("227.9000"),
             target=None,
-            unrealized_pnl=Decimal("459.80"),
+            unrealized_pnl=Decimal("292.60"),
             opened_at=anchor - timedelta(hours=2, minutes=8),
             is_exiting=True,
         ),
@@ -429,7 +431,7 @@ def busy_runner(seed: int = 7, anchor: datetime = NOW) -> FakeRunner:
             filled_quantity=Decimal(0),
             state=IntentState.REJECTED,
             average_price=None,
-            detail="no short locate",
+            detail="the symbol is halted",
             created_at=at(22),
         ),
         order("AAPL", created_at=at(42)),
@@ -451,7 +453,7 @@ def busy_runner(seed: int = 7, anchor: datetime = NOW) -> FakeRunner:
             why="paused by a person",
             paused=True,
             execution="Shadow",
-            symbols=("TSLA",),
+            symbols=("KO",),
             counters=Counters(),
             open_positions=0,
             realized_pnl=Decimal(0),
@@ -461,7 +463,7 @@ def busy_runner(seed: int = 7, anchor: datetime = NOW) -> FakeRunner:
         LogEntry(at(minutes), level, "openbell.runner", event, MappingProxyType(fields))
         for minutes, level, event, fields in (
             (42.0, "info", "order.filled", {"symbol": "AAPL", "quantity": 40, "price": "247.81"}),
-            (22.0, "warning", "order.rejected", {"symbol": "TSLA", "detail": "no short locate"}),
+            (22.0, "warning", "order.rejected", {"symbol": "TSLA", "detail": "the symbol is halted"}),
             (17.0, "info", "order.filled", {"symbol": "MSFT", "quantity": 22, "price": "437.39"}),
             (1.0, "info", "evaluation.done", {"strategies": 2, "signals": 0, "seconds": 0.031}),
             (0.2, "info", "exit.sent", {"symbol": "IBM", "reason": "TRAILING_STOP"}),

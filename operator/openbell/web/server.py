@@ -59,7 +59,7 @@ def listen(host: str, port: int) -> socket.socket:
 async def serving(app: ASGIApp, sock: socket.socket) -> AsyncIterator[int]:
     """Answer on `sock` while the block runs, then close within a few seconds. Gives the port.
 
-    A failure of the server cancels the block and is raised from it, as from a TaskGroup.
+    A failure of the server is raised when the block ends; until then /livez, which goes unanswered, tells of it.
     """
     config = uvicorn.Config(
         app,
@@ -81,11 +81,12 @@ async def serving(app: ASGIApp, sock: socket.socket) -> AsyncIterator[int]:
         proxy_headers=False,
     )
     server = _Server(config)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(server.serve([sock]), name="web-server")
+    task = asyncio.create_task(server.serve([sock]), name="web-server")
+    try:
         async with asyncio.timeout(_START_SECONDS):
             await server.listening.wait()
-        try:
-            yield sock.getsockname()[1]
-        finally:
-            server.should_exit = True
+        yield sock.getsockname()[1]
+    finally:
+        # Not a TaskGroup: it would cancel the server with a failing block, and clients would hang instead of closing.
+        server.should_exit = True
+        await task

@@ -1,0 +1,75 @@
+import { beforeEach, expect, test } from "vitest";
+import { Api, TOKEN_KEY } from "./api";
+
+const storage = new Map<string, string>();
+let requests: { path: string; init: RequestInit | undefined }[];
+
+const api = (answer: () => Response | Promise<Response>) =>
+  new Api({
+    fetch: async (path, init) => {
+      requests.push({ path, init });
+      return answer();
+    },
+    storage: {
+      getItem: (key) => storage.get(key) ?? null,
+      setItem: (key, value) => void storage.set(key, value),
+      removeItem: (key) => void storage.delete(key),
+    },
+  });
+
+const json = (status: number, body: unknown) => () => new Response(JSON.stringify(body), { status });
+
+beforeEach(() => {
+  storage.clear();
+  requests = [];
+});
+
+test("a call waits for the acknowledgement and passes on what came of it", async () => {
+  const made = api(json(202, { status: "success", generation: 8, acknowledged: false }));
+  expect(await made.lifecycle("pause")).toMatchObject({ kind: "done", generation: 8, acknowledged: false });
+  expect(requests[0]?.path).toBe("/api/scheduler/pause?wait=5");
+  expect(requests[0]?.init).toEqual({ method: "POST", headers: {} });
+});
+
+test("the token goes along once it is known", async () => {
+  const made = api(json(202, { generation: 1, acknowledged: true }));
+  made.setToken("t0ken");
+  await made.lifecycle("stop");
+  expect(requests[0]?.init?.headers).toEqual({ Authorization: "Bearer t0ken" });
+});
+
+test("the first 401 asks for the token without blaming anyone", async () => {
+  const made = api(json(401, { status: "error", message: "Header Authorization is missing." }));
+  expect(await made.lifecycle("pause")).toEqual({ kind: "token-needed", message: "" });
+});
+
+test("a wrong token is forgotten, and said to be wrong", async () => {
+  const made = api(json(401, { status: "error", message: "The token is not this scheduler's." }));
+  made.setToken("wrong");
+  expect(await made.lifecycle("pause")).toEqual({ kind: "token-needed", message: "The token is not this scheduler's." });
+  expect(storage.has(TOKEN_KEY)).toBe(false);
+});
+
+test("the server's own sentence is what a person reads", async () => {
+  const made = api(json(503, { status: "error", message: "The API server cannot be reached." }));
+  expect(await made.lifecycle("start")).toEqual({ kind: "failed", message: "The API server cannot be reached." });
+});
+
+test("an answer that is not ours is named by its status", async () => {
+  const made = api(() => new Response("<html>bad gateway</html>", { status: 502 }));
+  expect(await made.lifecycle("start")).toEqual({ kind: "failed", message: "The server answered 502." });
+});
+
+test("no answer at all claims nothing", async () => {
+  const made = api(() => Promise.reject(new TypeError("network")));
+  expect(await made.lifecycle("stop")).toEqual({
+    kind: "failed",
+    message: "The server cannot be reached; nothing is known to have changed.",
+  });
+});
+
+test("a failed read is an error with the server's sentence", async () => {
+  await expect(api(json(503, { message: "The journal cannot be read." })).orders()).rejects.toThrow(
+    "The journal cannot be read.",
+  );
+});

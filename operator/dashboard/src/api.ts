@@ -1,0 +1,76 @@
+/** Calls of the REST API. The token is kept for this tab's session only. */
+
+import type { LogEntry, Order, Status, Strategy } from "./types";
+
+export type Call = "start" | "stop" | "pause" | "resume";
+export type Outcome =
+  | { kind: "done"; generation: number | null; acknowledged: boolean }
+  | { kind: "token-needed"; message: string }
+  | { kind: "failed"; message: string };
+
+export const TOKEN_KEY = "openbell-token";
+export const WAIT_SECONDS = 5;
+
+export interface Surroundings {
+  fetch(path: string, init?: RequestInit): Promise<Response>;
+  storage: Pick<Storage, "getItem" | "setItem" | "removeItem">;
+}
+
+async function sentence(response: Response): Promise<string> {
+  try {
+    const body = (await response.json()) as { message?: unknown };
+    if (typeof body.message === "string") return body.message;
+  } catch {
+    // Something between us and the server answered; its status is all there is to say.
+  }
+  return `The server answered ${response.status}.`;
+}
+
+export class Api {
+  constructor(private readonly around: Surroundings) {}
+
+  setToken(token: string): void {
+    this.around.storage.setItem(TOKEN_KEY, token);
+  }
+
+  async lifecycle(call: Call): Promise<Outcome> {
+    const token = this.around.storage.getItem(TOKEN_KEY);
+    try {
+      const response = await this.around.fetch(`/api/scheduler/${call}?wait=${WAIT_SECONDS}`, {
+        method: "POST",
+        headers: token === null ? {} : { Authorization: `Bearer ${token}` },
+      });
+      if (response.status === 401) {
+        this.around.storage.removeItem(TOKEN_KEY);
+        return { kind: "token-needed", message: token === null ? "" : await sentence(response) };
+      }
+      if (!response.ok) return { kind: "failed", message: await sentence(response) };
+      const body = (await response.json()) as { generation: number | null; acknowledged: boolean };
+      return { kind: "done", ...body };
+    } catch {
+      return { kind: "failed", message: "The server cannot be reached; nothing is known to have changed." };
+    }
+  }
+
+  async status(): Promise<Status> {
+    return this.read<Status>("/api/scheduler/status");
+  }
+
+  async strategies(): Promise<Strategy[]> {
+    return (await this.read<{ strategies: Strategy[] }>("/api/strategies")).strategies;
+  }
+
+  async orders(): Promise<Order[]> {
+    return (await this.read<{ orders: Order[] }>("/api/orders?limit=100")).orders;
+  }
+
+  async logs(): Promise<LogEntry[]> {
+    return (await this.read<{ logs: LogEntry[] }>("/api/logs?lines=100")).logs;
+  }
+
+  private async read<T>(path: string): Promise<T> {
+    const response = await this.around.fetch(path);
+    if (!response.ok) throw new Error(await sentence(response));
+    return (await response.json()) as T;
+  }
+}

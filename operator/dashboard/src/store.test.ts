@@ -1,0 +1,64 @@
+import { beforeEach, expect, test } from "vitest";
+import { connection, dataAge, isStale, model, pillOf, statusReadAt, tick, tradeText } from "./store";
+import { model as facts, status } from "./testing";
+import type { Trade } from "./types";
+
+const live = { kind: "live" } as const;
+
+beforeEach(() => {
+  model.value = null;
+  connection.value = { kind: "connecting" };
+});
+
+test("the age of data counts on between two answers", () => {
+  model.value = facts({ status: status({ data_age_seconds: 1.5 }) });
+  statusReadAt.value = 10_000;
+  tick.value = 14_000;
+  expect(dataAge.value).toBe(5.5);
+});
+
+test("a clock that is set back makes data no younger than it was told", () => {
+  model.value = facts({ status: status({ data_age_seconds: 3 }) });
+  statusReadAt.value = 10_000;
+  tick.value = 2000;
+  expect(dataAge.value).toBe(3);
+});
+
+test("an unknown age stays unknown", () => {
+  model.value = facts({ status: status({ data_age_seconds: null }) });
+  expect(dataAge.value).toBeNull();
+});
+
+test("data is stale when the runner says so, not by a guess here", () => {
+  model.value = facts();
+  expect(isStale.value).toBe(false);
+  const old = { type: "DataFresh", status: "False", reason: "Old", message: "" } as const;
+  model.value = facts({ status: status({ conditions: [old] }) });
+  expect(isStale.value).toBe(true);
+});
+
+test("the pill says the worst thing first", () => {
+  const lost = { kind: "lost", since: 0, retryAt: 1 } as const;
+  const broken = facts({ status: status({ broker_connected: false }) });
+  expect(pillOf(lost, broken, 1, true)).toEqual({ tone: "bad", text: "Disconnected" });
+  expect(pillOf({ kind: "connecting" }, null, null, false)).toEqual({ tone: "idle", text: "Connecting" });
+  expect(pillOf(live, broken, 1, true)).toEqual({ tone: "bad", text: "Broker disconnected" });
+  expect(pillOf(live, facts(), 250, true)).toEqual({ tone: "warn", text: "Stale, data 4 min old" });
+  expect(pillOf(live, facts(), 1.9, false)).toEqual({ tone: "good", text: "Connected, data 1 s old" });
+  expect(pillOf(live, facts(), null, false)).toEqual({ tone: "good", text: "Connected, no data yet" });
+});
+
+test("a trade is told in one sentence", () => {
+  const trade: Trade = {
+    execution_id: "x",
+    symbol: "AAPL",
+    side: "Sell",
+    quantity: "40",
+    price: "249.1",
+    time: "2024-12-19T14:30:00Z",
+    reason: "",
+    pnl: "-51.5",
+  };
+  expect(tradeText(trade)).toBe("Sold 40 AAPL at 249.1 (loss 51.50)");
+  expect(tradeText({ ...trade, side: "Buy", pnl: null })).toBe("Bought 40 AAPL at 249.1");
+});

@@ -1,0 +1,165 @@
+/** What the page shows, as signals, and what it may do. */
+
+import { computed, signal } from "@preact/signals";
+import { Api, type Call } from "./api";
+import { duration } from "./format";
+import type { Model } from "./model";
+import { Stream, type Connection } from "./stream";
+import type { LogEntry, Message, Trade } from "./types";
+
+const POLL_MS = 5000;
+const SOON_MS = 300;
+
+export const model = signal<Model | null>(null);
+export const connection = signal<Connection>({ kind: "connecting" });
+export const logs = signal<LogEntry[] | null>(null);
+export const logsOpen = signal(true);
+/** This machine's time, once a second; only for ages and countdowns. */
+export const tick = signal(Date.now());
+export const statusReadAt = signal(Date.now());
+
+export type Dialog = { kind: "none" } | { kind: "stop" } | { kind: "token"; call: Call; message: string };
+export const dialog = signal<Dialog>({ kind: "none" });
+export const pending = signal<Call | null>(null);
+export interface Notice {
+  tone: "info" | "error";
+  text: string;
+}
+export const notice = signal<Notice | null>(null);
+
+export type Pill = { tone: "good" | "warn" | "bad" | "idle"; text: string };
+
+/** Seconds since the newest data, counted on here between two answers of the server. */
+export const dataAge = computed<number | null>(() => {
+  const age = model.value?.status.data_age_seconds ?? null;
+  return age === null ? null : age + Math.max(0, tick.value - statusReadAt.value) / 1000;
+});
+
+export const isStale = computed(
+  () => model.value?.status.conditions.some((each) => each.type === "DataFresh" && each.status === "False") ?? false,
+);
+
+export function pillOf(link: Connection, facts: Model | null, age: number | null, stale: boolean): Pill {
+  if (link.kind === "lost") return { tone: "bad", text: "Disconnected" };
+  if (link.kind === "connecting" || facts === null) return { tone: "idle", text: "Connecting" };
+  if (!facts.status.broker_connected) return { tone: "bad", text: "Broker disconnected" };
+  const data = age === null ? "no data yet" : `data ${duration(age)} old`;
+  return stale ? { tone: "warn", text: `Stale, ${data}` } : { tone: "good", text: `Connected, ${data}` };
+}
+
+export const pill = computed<Pill>(() => pillOf(connection.value, model.value, dataAge.value, isStale.value));
+
+const DONE: Record<Call, string> = { start: "Started", stop: "Stopped", pause: "Paused", resume: "Resumed" };
+const ASKED: Record<Call, string> = { start: "Start", stop: "Stop", pause: "Pause", resume: "Resume" };
+
+export function tradeText(trade: Trade): string {
+  const verb = trade.side === "Buy" ? "Bought" : "Sold";
+  const result = trade.pnl === null ? "" : ` (${Number(trade.pnl) < 0 ? "loss" : "gain"} ${Math.abs(Number(trade.pnl)).toFixed(2)})`;
+  return `${verb} ${trade.quantity} ${trade.symbol} at ${trade.price}${result}`;
+}
+
+export class Page {
+  private readonly stream: Stream;
+  private soon: ReturnType<typeof setTimeout> | undefined;
+  private noticeTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    private readonly api: Api,
+    url: string,
+  ) {
+    this.stream = new Stream(
+      url,
+      {
+        model: () => model.value,
+        onModel: (next, message) => this.take(next, message),
+        onConnection: (next) => {
+          connection.value = next;
+        },
+      },
+      { open: (address) => new WebSocket(address), now: Date.now, random: Math.random },
+    );
+  }
+
+  run(): void {
+    this.stream.start();
+    setInterval(() => {
+      tick.value = Date.now();
+    }, 1000);
+    setInterval(() => void this.refresh(), POLL_MS);
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) {
+        this.stream.retryNow();
+        void this.refresh();
+      }
+    });
+    window.addEventListener("online", () => this.stream.retryNow());
+    void this.refresh();
+  }
+
+  retryNow(): void {
+    this.stream.retryNow();
+  }
+
+  async ask(call: Call): Promise<void> {
+    if (pending.value !== null) return;
+    dialog.value = { kind: "none" };
+    pending.value = call;
+    const outcome = await this.api.lifecycle(call);
+    pending.value = null;
+    if (outcome.kind === "token-needed") dialog.value = { kind: "token", call, message: outcome.message };
+    else if (outcome.kind === "failed") this.say({ tone: "error", text: outcome.message });
+    else if (outcome.acknowledged) this.say({ tone: "info", text: `${DONE[call]}; the runner has acknowledged it.` });
+    else this.say({ tone: "info", text: `${ASKED[call]} is asked for; the runner has not acknowledged it yet.` });
+    void this.refresh();
+  }
+
+  async useToken(token: string, call: Call): Promise<void> {
+    this.api.setToken(token);
+    await this.ask(call);
+  }
+
+  dismiss(): void {
+    notice.value = null;
+  }
+
+  private say(next: Notice): void {
+    notice.value = next;
+    clearTimeout(this.noticeTimer);
+    if (next.tone === "info") this.noticeTimer = setTimeout(() => this.dismiss(), 6000);
+  }
+
+  private take(next: Model, message: Message): void {
+    model.value = next;
+    if (message.type === "snapshot" || message.type === "state") {
+      tick.value = Date.now();
+      statusReadAt.value = tick.value;
+    }
+    if (message.type === "trade" || message.type === "signal" || message.type === "state") {
+      clearTimeout(this.soon);
+      this.soon = setTimeout(() => void this.refresh(), SOON_MS);
+    }
+  }
+
+  /** What has no event of its own is asked for: counters, strategies, orders, the log. */
+  private async refresh(): Promise<void> {
+    if (document.hidden || connection.value.kind !== "live") return;
+    try {
+      const seq = model.value?.seq;
+      const [status, strategies, orders, lines] = await Promise.all([
+        this.api.status(),
+        this.api.strategies(),
+        this.api.orders(),
+        logsOpen.value ? this.api.logs() : Promise.resolve(logs.value),
+      ]);
+      const current = model.value;
+      if (current === null) return;
+      // An event may have come meanwhile; its status is newer than this answer.
+      model.value = { ...current, strategies, orders, status: current.seq === seq ? status : current.status };
+      statusReadAt.value = Date.now();
+      tick.value = Date.now();
+      logs.value = lines;
+    } catch {
+      // The stream notices a lost server by itself and says so; asking again comes with the next round.
+    }
+  }
+}

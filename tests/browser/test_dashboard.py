@@ -1,0 +1,205 @@
+"""The dashboard as a person meets it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from dashboard_page import SCREENSHOTS, opened, served
+from playwright.async_api import Browser, Page, expect
+
+from fakes import runner_view as fake
+from openbell.domain.reasons import Reason
+from openbell.domain.state import TradingState
+from openbell.web.hub import Hub
+from openbell.web.view import ConditionView, ReplayView
+
+pytestmark = pytest.mark.timeout(60)
+
+
+async def sees(page: Page, testid: str, text: str) -> None:
+    await expect(page.get_by_test_id(testid)).to_contain_text(text, timeout=8000)
+
+
+async def test_it_shows_everything_and_complains_of_nothing(browser: Browser) -> None:
+    async with served(fake.busy_runner()) as port, opened(browser, port) as (page, seen):
+        await sees(page, "banner", "PAPER")
+        await sees(page, "scheduler-name", "quickstart")
+        await sees(page, "state", "Running")
+        await sees(page, "connection", "Connected, data 1 s old")
+        await sees(page, "open-trades", "3 of 5")
+        await sees(page, "position-IBM", "+292.60")
+        await sees(page, "position-IBM", "leaving")
+        await sees(page, "position-MSFT", "−71.94")
+        await sees(page, "position-AAPL", "stop 242.85")
+        await sees(page, "order-TSLA", "the symbol is halted")
+        await sees(page, "strategy-momentum-watch", "paused by a person")
+        await sees(page, "log", "order.rejected")
+        await sees(page, "stat-evaluations", "142")
+        refused = page.locator('[data-testid=signal][data-decision="LOW_CONFIDENCE"]')
+        await expect(refused).to_contain_text("Not ordered: the confidence is below the minimum (0.42 is below 0.50)")
+        await expect(page.get_by_test_id("equity-chart")).to_have_attribute("data-points", "400")
+        assert await page.get_by_test_id("equity-chart").locator("canvas").count() > 0
+        assert "quickstart · PAPER" in await page.title()
+        assert seen.complaints == []
+
+
+async def test_a_fresh_runner_says_in_words_that_there_is_nothing_yet(browser: Browser) -> None:
+    runner = fake.FakeRunner(fake.status(state=TradingState.STOPPED, enabled=False), equity=None)
+    async with served(runner) as port, opened(browser, port) as (page, seen):
+        for panel in ("positions", "orders", "signals", "strategies", "equity", "log"):
+            await expect(page.get_by_test_id(f"{panel}-empty")).to_be_visible()
+        await sees(page, "equity", "–")
+        await expect(page.get_by_test_id("button-start")).to_be_enabled()
+        await expect(page.get_by_test_id("button-stop")).to_have_count(0)
+        assert seen.complaints == []
+
+
+async def test_pausing_and_resuming_from_the_keyboard(browser: Browser) -> None:
+    runner = fake.busy_runner()
+    async with served(runner) as port, opened(browser, port) as (page, _):
+        await page.get_by_test_id("button-pause").focus()
+        await page.keyboard.press("Enter")
+        await sees(page, "state", "Paused")
+        await sees(page, "why", "a person paused it")
+        await sees(page, "notice", "the runner has acknowledged it")
+        await page.get_by_test_id("button-resume").press("Space")
+        await sees(page, "state", "Running")
+    assert [call for call, _ in runner.calls] == ["pause", "resume"]
+
+
+async def test_an_unacknowledged_pause_is_not_called_done(browser: Browser) -> None:
+    runner = fake.busy_runner()
+    runner.acknowledges = False
+    async with served(runner) as port, opened(browser, port) as (page, _):
+        await page.get_by_test_id("button-pause").click()
+        await sees(page, "notice", "has not acknowledged it yet")
+
+
+async def test_stopping_asks_first_and_takes_no_for_an_answer(browser: Browser) -> None:
+    runner = fake.busy_runner()
+    async with served(runner) as port, opened(browser, port) as (page, _):
+        await page.get_by_test_id("button-stop").click()
+        await sees(page, "dialog-stop", "The 3 open positions are kept without being watched")
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_test_id("dialog-stop")).to_have_count(0)
+        assert runner.calls == []
+        await page.get_by_test_id("button-stop").click()
+        await page.get_by_test_id("confirm-stop").click()
+        await sees(page, "state", "Stopped")
+    assert [call for call, _ in runner.calls] == ["stop"]
+
+
+async def test_the_token_is_asked_for_once_and_kept_for_the_tab(browser: Browser) -> None:
+    runner = fake.busy_runner()
+    async with served(runner, token="right-token") as port, opened(browser, port) as (page, _):
+        await page.get_by_test_id("button-pause").click()
+        await page.get_by_test_id("token-input").fill("wrong-token")
+        await page.get_by_test_id("token-submit").click()
+        await sees(page, "token-error", "is not this scheduler's")
+        assert runner.calls == []
+        await page.get_by_test_id("token-input").fill("right-token")
+        await page.keyboard.press("Enter")
+        await sees(page, "state", "Paused")
+        await page.get_by_test_id("button-resume").click()
+        await sees(page, "state", "Running")
+        await expect(page.get_by_test_id("dialog-token")).to_have_count(0)
+        await page.reload()
+        await page.get_by_test_id("button-pause").click()
+        await sees(page, "state", "Paused")
+
+
+async def test_what_happens_is_shown_as_it_happens(browser: Browser) -> None:
+    runner = fake.busy_runner()
+    async with served(runner) as port, opened(browser, port) as (page, seen):
+        new = fake.signal("NFLX", decision=Reason.MAX_CONCURRENT_TRADES)
+        runner.hub.publish(new)
+        first = page.get_by_test_id("signal").first
+        await expect(first).to_have_attribute("data-symbol", "NFLX")
+        await expect(first).to_contain_text("the number of open trades is at its limit")
+        runner.hub.publish(fake.trade("AAPL", pnl=Decimal("12.50")))
+        await sees(page, "last-trade", "Bought 40 AAPL at 247.81 (gain 12.50)")
+        runner.equity = Decimal("123456.78")
+        runner.view_positions = ()
+        runner.hub.publish(runner.portfolio())
+        await sees(page, "equity", "123,456.78")
+        await expect(page.get_by_test_id("positions-empty")).to_be_visible()
+        await expect(page.get_by_test_id("equity-chart")).to_have_attribute("data-points", "401")
+        assert seen.complaints == []
+
+
+async def test_a_lost_runner_is_said_and_found_again(browser: Browser) -> None:
+    runner = fake.busy_runner()
+    async with served(runner) as port:
+        context = opened(browser, port)
+        page, _ = await context.__aenter__()
+    await sees(page, "connection", "Disconnected")
+    await sees(page, "disconnected", "What you see is from before.")
+    await expect(page.get_by_test_id("button-pause")).to_be_disabled()
+    runner.view_status = replace(runner.view_status, state=TradingState.PAUSED, paused=True)
+    async with served(runner, port=port):
+        await sees(page, "connection", "Connected")
+        await sees(page, "state", "Paused")
+        await expect(page.get_by_test_id("disconnected")).to_have_count(0)
+        await context.__aexit__(None, None, None)
+
+
+async def test_a_page_that_fell_behind_takes_a_new_snapshot(browser: Browser) -> None:
+    runner = fake.busy_runner()
+    runner.hub = Hub(clock=runner.clock, queue_length=2)
+    async with served(runner) as port, opened(browser, port) as (page, _):
+        for number in range(50):  # in one step: the page has no turn in between
+            runner.hub.publish(fake.signal(f"S{number}"))
+        runner.view_signals = (fake.signal("AFTER"), *runner.view_signals)
+        await expect(page.get_by_test_id("signal").first).to_have_attribute("data-symbol", "AFTER")
+        runner.hub.publish(fake.signal("LATER"))
+        await expect(page.get_by_test_id("signal").first).to_have_attribute("data-symbol", "LATER")
+
+
+@pytest.mark.parametrize(
+    ("changes", "mode"), [({"mode": "Live"}, "LIVE"), ({"market_data": "Replay"}, "REPLAY"), ({}, "PAPER")]
+)
+async def test_the_mode_is_said_in_words_above_everything(
+    browser: Browser, changes: dict[str, object], mode: str
+) -> None:
+    runner = fake.busy_runner()
+    runner.view_status = fake.status(**changes)
+    if mode == "REPLAY":
+        runner.view_replay = ReplayView(True, 41, "sha256:0123456789abcdef")
+    async with served(runner) as port, opened(browser, port) as (page, _):
+        await sees(page, "banner", mode)
+        if mode == "REPLAY":
+            await sees(page, "replay", "Finished · 41 trades · sha256:0123456789ab")
+
+
+async def test_stale_data_and_unwatched_positions_are_said(browser: Browser) -> None:
+    runner = fake.busy_runner()
+    runner.view_status = fake.status(
+        data_age_seconds=260.0,
+        conditions=(
+            ConditionView("DataFresh", "False", "Old", "the newest bar is 4 min old", fake.NOW),
+            ConditionView("UnmonitoredPositions", "True", "ExitsHalted", "3 positions are not watched", fake.NOW),
+        ),
+    )
+    async with served(runner) as port, opened(browser, port) as (page, _):
+        await sees(page, "connection", "Stale, data 4 min old")
+        await sees(page, "condition-UnmonitoredPositions", "3 positions are not watched")
+        await sees(page, "condition-DataFresh", "the newest bar is 4 min old")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1360, 1180), (820, 1180), (390, 844)])
+async def test_it_fits_every_width_in_both_schemes(browser: Browser, scheme: str, width: int, height: int) -> None:
+    async with (
+        served(fake.busy_runner()) as port,
+        opened(
+            browser, port, color_scheme=scheme, viewport={"width": width, "height": height}, reduced_motion="reduce"
+        ) as (page, seen),
+    ):
+        await sees(page, "log", "exit.sent")
+        assert await page.evaluate("document.documentElement.scrollWidth") == width
+        background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert background == {"light": "rgb(245, 245, 242)", "dark": "rgb(17, 20, 22)"}[scheme]
+        await page.screenshot(path=SCREENSHOTS / f"dashboard-{scheme}-{width}.png", full_page=True)
+        assert seen.complaints == []
