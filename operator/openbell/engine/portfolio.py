@@ -24,9 +24,10 @@ def book(position: Position | None, intent: Intent, fill: Fill, policy: ExitPoli
 
     An entry's fill opens or increases at average cost; an exit's fill reduces and realises profit. An exit that
     fills more than is held (which the exit rules exclude) turns the position round rather than hide the shares.
+    An entry that goes on filling after its position was left begins a new round trip, whose exits have new numbers.
     """
     signed = fill.quantity * fill.side.sign
-    if position is None:
+    if position is None or (intent.kind is IntentKind.ENTRY and not position.is_open):
         position = Position(
             position_id=intent.position_id,
             strategy=intent.strategy,
@@ -36,6 +37,7 @@ def book(position: Position | None, intent: Intent, fill: Fill, policy: ExitPoli
             opened_at=fill.time,
             policy=policy,
             best_price=fill.price,
+            exit_sequence=position.exit_sequence if position else 0,
         )
     if intent.kind is IntentKind.ENTRY:
         return Booked(_increase(position, signed, fill), None)
@@ -58,14 +60,19 @@ def _increase(position: Position, signed: Decimal, fill: Fill) -> Position:
 
 
 def _reduce(position: Position, signed: Decimal, fill: Fill) -> Position:
+    closing = min(fill.quantity, abs(position.quantity)) if position.quantity * signed < 0 else ZERO
+    beyond = fill.quantity - closing
     direction = 1 if position.quantity > 0 else -1
-    gain = (fill.price - position.average_price) * fill.quantity * direction
     return replace(
         position,
         quantity=position.quantity + signed,
-        realized_pnl=position.realized_pnl + gain,
+        average_price=fill.price if beyond else position.average_price,
+        best_price=fill.price if beyond else position.best_price,
+        realized_pnl=position.realized_pnl + (fill.price - position.average_price) * closing * direction,
         fees=position.fees + fill.commission,
-        closed_notional=position.closed_notional + fill.price * fill.quantity,
+        opened_quantity=position.opened_quantity + beyond,
+        opened_notional=position.opened_notional + fill.price * beyond,
+        closed_notional=position.closed_notional + fill.price * closing,
     )
 
 

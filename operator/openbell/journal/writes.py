@@ -13,7 +13,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from openbell.domain.errors import JournalError, StaleEpochError
 from openbell.domain.identity import owner_tag
 from openbell.domain.money import ZERO
-from openbell.domain.orders import Fill, Intent, IntentState, OrderUpdate
+from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, OrderUpdate
 from openbell.domain.policies import encode_policy
 from openbell.domain.positions import ClosedTrade, Position
 from openbell.domain.statistics import Statistics
@@ -100,7 +100,10 @@ def record_fill(
         raise JournalError(f"fill {fill.execution_id} is of {fill.symbol}, but its position is of {position.symbol}")
     reach("journal.fill.begun")
     before = reads.position(connection, position_id=position.position_id)
+    record = reads.record(connection, order_ref=fill.order_ref)
     realized = position.realized_pnl - (before.realized_pnl if before else ZERO)
+    if record is not None and record.intent.kind is IntentKind.ENTRY:
+        realized = ZERO  # an entry realises nothing, also where it opens anew a position that was left
     inserted = connection.execute(
         upsert(schema.fills).values(rows.fill_row(fill, position.position_id, realized)).on_conflict_do_nothing()
     )
@@ -110,7 +113,6 @@ def record_fill(
     _write_position(connection, position, before)
     if closed is not None:
         connection.execute(insert(schema.trades).values(rows.trade_row(closed, fill.execution_id)))
-    record = reads.record(connection, order_ref=fill.order_ref)
     if record is not None:
         _write_record(connection, after_fill(record, fill, now))
     if statistics is not None:
