@@ -93,20 +93,20 @@ class Comparison:
                     await self._due.wait()
             except TimeoutError:
                 pass
+            asked = self._due.is_set()
+            self._due.clear()  # also while there is no connection: the one that comes up asks anew
             overdue = self._desk.overdue()
             self._desk.doubt(overdue)
             is_late = self._clock.monotonic() - last > COMPARE_EVERY_SECONDS
-            if not self._broker.is_connected or not (
-                self._due.is_set() or overdue or is_late or not self._gate.in_sync
-            ):
+            if not self._broker.is_connected or not (asked or overdue or is_late or not self._gate.in_sync):
                 continue
-            self._due.clear()
             last = self._clock.monotonic()
             await self.compare()
 
     async def compare(self) -> None:
         """Ask the broker for everything, take its word, and say whether entries may go on."""
         async with self._comparing:
+            booked = self._desk.bookings
             try:
                 found = await self._ask()
             except StaleEpochError:
@@ -121,6 +121,9 @@ class Comparison:
             for missing in found.missing_fills:
                 await self._desk.on_fill(missing.fill)
             killpoints.reach("comparison.applied")
+            if found.differences and self._desk.bookings != booked:
+                self._due.set()  # a fill came between the answers, which explains a difference: look again
+                return
             self._conclude(found)
 
     async def _ask(self) -> Recovery:

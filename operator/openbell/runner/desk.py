@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import structlog
 
 from openbell.brokers.base import Broker, NotSentError
 from openbell.domain.clock import Clock
-from openbell.domain.errors import BrokerError, JournalError, StaleEpochError
+from openbell.domain.errors import BrokerError
 from openbell.domain.money import ZERO
 from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, OrderUpdate
 from openbell.domain.policies import decode_policy
@@ -26,11 +25,11 @@ from openbell.journal import IntentRecord, Journal, killpoints
 from openbell.journal.lifecycle import after_fill, after_update
 from openbell.runner.gate import Gate
 from openbell.runner.ledger import Ledger, counted_fill, counted_rejection
-from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
+from openbell.runner.writing import Writing
+from openbell.telemetry.metrics import RunnerMetrics
 
 log = structlog.get_logger("openbell.desk")
 
-T = TypeVar("T")
 ANSWER_SECONDS = 5.0  # without an acknowledgement for this long, an order is in doubt
 
 
@@ -75,7 +74,10 @@ class Desk:
         self._metrics = metrics
         self._booking = asyncio.Lock()
         self._leaving: set[str] = set()  # positions whose exit is decided and not handed over yet
+        self._booked: set[str] = set()  # executions booked by this process, whether or not the journal could be written
+        self._writing = Writing(gate, metrics)
         self._moved = asyncio.Event()
+        self.bookings = 0
         self.in_flight: dict[str, InFlight] = {}
         self.listeners: list[Callable[[Told], None]] = []
 
@@ -124,13 +126,15 @@ class Desk:
             for intent in intents:
                 if intent.order_ref in fresh:
                     outcome[intent.order_ref] = self._hand_over(intent)
+                elif intent.kind is IntentKind.ENTRY and not self._gate.journal_open:
+                    outcome[intent.order_ref] = Reason.JOURNAL_FAILED
                 else:
                     outcome[intent.order_ref] = Reason.ALREADY_DECIDED
         finally:
             self._leaving -= leaving
         killpoints.reach("desk.handed-over")
         for ref, reason in outcome.items():
-            if reason not in {Reason.ORDERED, Reason.ALREADY_DECIDED}:
+            if reason not in {Reason.ORDERED, Reason.ALREADY_DECIDED, Reason.JOURNAL_FAILED}:
                 await self.on_update(OrderUpdate(ref, IntentState.WITHDRAWN, "", detail=reason.text))
         used = [p for p in self._ledger.open_positions() if p.position_id in leaving]
         if used:
@@ -160,12 +164,12 @@ class Desk:
         killpoints.reach("desk.before-commit")
         started = self._clock.monotonic()
         # Where the journal fails, entries stop; an exit goes on, its identity derived from the position alone.
-        exits = frozenset(
-            intent.order_ref
-            for intent in intents
-            if intent.kind is IntentKind.EXIT and intent.order_ref not in self.in_flight
+        exits = [intent for intent in intents if intent.kind is IntentKind.EXIT]
+        fresh = await self._writing.write(
+            lambda: self._journal.commit_intents(intents),
+            frozenset(intent.order_ref for intent in exits if intent.order_ref not in self.in_flight),
+            later=lambda: self._journal.commit_intents(exits),
         )
-        fresh = await self._written(self._journal.commit_intents(intents), exits)
         self._metrics.journal_commit_seconds.observe(self._clock.monotonic() - started)
         killpoints.reach("desk.committed")
         return fresh
@@ -207,7 +211,7 @@ class Desk:
         """Ask the broker to cancel every entry that still works."""
         for ref, flying in self.in_flight.items():
             working = flying.intent.kind is IntentKind.ENTRY and flying.record.state is IntentState.WORKING
-            if not working or flying.cancel_asked_at is not None:
+            if not working or self._waits_for_cancel(flying):
                 continue
             try:
                 self._broker.cancel(ref)
@@ -216,6 +220,11 @@ class Desk:
                 continue
             flying.cancel_asked_at = self._clock.monotonic()
             log.info("cancel.sent", order=ref)
+
+    def _waits_for_cancel(self, flying: InFlight) -> bool:
+        # Unlike an order, a cancel may be asked for again: one that was lost must not keep a pause draining for ever.
+        asked = flying.cancel_asked_at
+        return asked is not None and self._clock.monotonic() - asked < ANSWER_SECONDS
 
     # -- following ---------------------------------------------------------------------------------------------
 
@@ -238,9 +247,13 @@ class Desk:
     async def on_update(self, update: OrderUpdate) -> None:
         """Take the broker's word on one of our orders; a word that comes after the final one changes nothing."""
         async with self._booking:
-            await self._written(self._journal.record_update(update), None)
+            written = await self._writing.write(
+                lambda: self._journal.record_update(update), None, later=lambda: self._journal.record_update(update)
+            )
             flying = self.in_flight.get(update.order_ref)
             if flying is None:
+                if written is not None and not written.is_final:
+                    await self._take_up_again(update.order_ref)
                 return
             was = flying.record.state
             if update.state.is_final or update.state is IntentState.WORKING:
@@ -249,30 +262,48 @@ class Desk:
                 log.warning("order.rejected", order=update.order_ref, why=update.detail)
                 self._ledger.statistics = counted_rejection(self._ledger.statistics, flying.intent)
 
+    async def _take_up_again(self, order_ref: str) -> None:
+        """Follow an order that was held for withdrawn, and that the broker has after all."""
+        record = await self._writing.read(self._journal.record(order_ref))
+        if record is not None and record.is_open:
+            log.warning("order.came-after-all", order=order_ref)
+            self.in_flight[order_ref] = InFlight(record, handed_over_at=self._clock.monotonic())
+            self._settle(record)
+
     async def on_fill(self, fill: Fill) -> None:
         """Book one execution, once, whatever order it comes in and however often."""
         async with self._booking:
+            if fill.execution_id in self._booked:
+                return
             flying = self.in_flight.get(fill.order_ref)
-            record = flying.record if flying else await self._journal.record(fill.order_ref)
+            record = flying.record if flying else await self._writing.read(self._journal.record(fill.order_ref))
             if record is None:
                 return  # not ours: the comparison with the broker names it
             intent = record.intent
             position = self._ledger.positions.get(intent.position_id)
-            if position is None and (flying is None or intent.kind is IntentKind.EXIT):
-                position = await self._journal.position(intent.position_id)
+            is_first = flying is not None and intent.kind is IntentKind.ENTRY and record.filled == ZERO
+            if position is None and not is_first:  # flat by now: its exits' numbers and its money go on
+                position = await self._writing.read(self._journal.position(intent.position_id))
             policy = decode_policy(intent.exits) if intent.exits else ExitPolicy()
             booked = book(position, intent, fill, policy)
             if await self._book(fill, intent, booked, first=record.filled == ZERO):
                 self._after_booking(fill, record, booked, flying)
 
     async def _book(self, fill: Fill, intent: Intent, booked: Booked, *, first: bool) -> bool:
-        statistics = counted_fill(self._ledger.statistics, intent, fill, booked.closed, first=first)
-        # Where the journal fails, memory goes on so that exits do; the broker tells the fill again at the next start.
-        is_new = await self._written(
-            self._journal.record_fill(fill, booked.position, booked.closed, statistics=statistics), True
-        )
+        def write() -> Awaitable[bool]:
+            statistics = counted_fill(self._ledger.statistics, intent, fill, booked.closed, first=first)
+            return self._journal.record_fill(fill, booked.position, booked.closed, statistics=statistics)
+
+        def write_later() -> Awaitable[bool]:  # when the counters in memory have it already
+            return self._journal.record_fill(fill, booked.position, booked.closed, statistics=self._ledger.statistics)
+
+        # Where the journal fails, memory goes on so that exits do.
+        is_new = await self._writing.write(write, True, later=write_later)
         if is_new:
-            self._ledger.statistics = statistics
+            self._booked.add(fill.execution_id)
+            self.bookings += 1
+            # The evaluation may have counted on while the fill was being written.
+            self._ledger.statistics = counted_fill(self._ledger.statistics, intent, fill, booked.closed, first=first)
         return is_new
 
     def _after_booking(self, fill: Fill, record: IntentRecord, booked: Booked, flying: InFlight | None) -> None:
@@ -309,12 +340,27 @@ class Desk:
     async def save_statistics(self) -> None:
         """Write the counters down."""
         async with self._booking:  # else a fill's counters, written in its own commit, could be undone by older ones
-            await self._written(self._journal.save_statistics(self._ledger.statistics), None)
+            await self._writing.write(lambda: self._journal.save_statistics(self._ledger.statistics), None)
 
     async def save_positions(self, positions: Sequence[Position]) -> None:
         """Write best prices and exit sequences down."""
         async with self._booking:
-            await self._written(self._journal.save_positions(positions), None)
+            await self._writing.write(lambda: self._journal.save_positions(positions), None)
+
+    async def let_go(self, position: Position, closed: ClosedTrade) -> None:
+        """Book that the broker no longer holds a position, though no order of ours left it."""
+        async with self._booking:
+            if self._ledger.positions.get(position.position_id) is None:
+                return  # a late fill has closed it meanwhile
+            flat = replace(position, quantity=ZERO)
+
+            def write() -> Awaitable[bool]:
+                return self._journal.adjust_position(f"broker-flat:{position.position_id}", flat, closed)
+
+            await self._writing.write(write, True, later=write)
+            self._ledger.put_position(flat)
+            self._ledger.put_trade(closed)
+            log.warning("position.gone", position=position.position_id, symbol=position.symbol)
 
     def _change(self, flying: InFlight, update: OrderUpdate) -> None:
         flying.record = after_update(flying.record, update, self._clock.now())
@@ -329,15 +375,3 @@ class Desk:
         self._moved.set()
         for listener in self.listeners:
             listener(Told(record, fill, closed))
-
-    async def _written(self, writing: Awaitable[T], otherwise: T) -> T:
-        """What a write to the journal answers, or `otherwise` where it failed: entries stop then, exits go on."""
-        try:
-            return await writing
-        except StaleEpochError:
-            raise
-        except JournalError as error:
-            self._gate.journal_open = False
-            self._metrics.errors.labels(ErrorKind.JOURNAL.value).inc()
-            log.error("journal.failed", error=str(error))
-            return otherwise

@@ -84,11 +84,7 @@ class Exits:
                 self._flat_seen[position.position_id] = seen
                 continue
             closed = self._closed_by_broker(position, now)
-            flat = replace(position, quantity=ZERO)
-            await self.journal.adjust_position(f"broker-flat:{position.position_id}", flat, closed)
-            self.situation.ledger.put_position(flat)
-            self.situation.ledger.put_trade(closed)
-            log.warning("position.gone", position=position.position_id, symbol=position.symbol)
+            await self.situation.desk.let_go(position, closed)
 
     def _decide(self, position: Position, now: datetime, *, flattening: bool) -> Exit | Hold:
         session = self.situation.calendar.session_at(now)
