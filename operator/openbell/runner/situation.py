@@ -232,7 +232,12 @@ class Situation:
         state = self.gate.state
         if state is TradingState.RUNNING:
             return False, "Running", "entries are allowed"
-        settled = acknowledged is not None and wanted is not None and acknowledged.generation >= wanted.generation
+        settled = (
+            acknowledged is not None
+            and wanted is not None
+            and acknowledged.generation >= wanted.generation
+            and acknowledged.state is state  # a hold by REST is acknowledged when the resource says it, too
+        )
         if not settled:
             return False, "Draining", self.supervisor.draining or "closing down"
         if state is TradingState.STOPPED:

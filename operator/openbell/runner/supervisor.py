@@ -61,14 +61,17 @@ class Supervisor:
     def want(self, wanted: Wanted) -> None:
         """Take a new generation in. The gate closes (or opens) here, at once; the rest follows in `run`."""
         self._gate.exits_halted_while_paused = wanted.halt_exits_while_paused
-        was = self._gate.state
+        was, was_asked = self._gate.state, self._gate.asked
+        is_first = self.wanted is None
         self._gate.asked = wanted.state
         if self._held_until is not None and wanted.generation >= self._held_until:
             self._release_hold()  # the resource itself says it now
         self._gate.flattening = (
             wanted.state is TradingState.STOPPED
             and wanted.flatten
-            and (self._gate.flattening or was is not TradingState.STOPPED)
+            # Not by the state: a stop by REST has closed the gate before. The first word after a start counts as
+            # new, because flattening may have been cut short.
+            and (self._gate.flattening or is_first or was_asked is not TradingState.STOPPED)
         )
         self.wanted = wanted
         if self._gate.state is not was:
@@ -125,7 +128,10 @@ class Supervisor:
             await self._wake.wait()
             self._wake.clear()
             wanted = self.wanted
-            if wanted is None or (self.acknowledged and self.acknowledged.generation >= wanted.generation):
+            if wanted is None:
+                continue
+            if self.acknowledged and self.acknowledged.generation >= wanted.generation:
+                self._cancel_entries(wanted)  # one that was held for withdrawn may have come after all
                 continue
             started = self._clock.monotonic()
             await self._settle(wanted, started)
@@ -133,10 +139,7 @@ class Supervisor:
     async def _settle(self, wanted: Wanted, started: float) -> None:
         announced = False
         while self.wanted is wanted:
-            if wanted.state is not TradingState.RUNNING and (
-                wanted.cancel_entries or wanted.state is TradingState.STOPPED
-            ):
-                self._desk.cancel_entries()
+            self._cancel_entries(wanted)
             if self._gate.flattening and self._ledger.positions:
                 self.flatten_asked.set()
             if wanted.state is TradingState.RUNNING or self._is_quiet():
@@ -152,6 +155,11 @@ class Supervisor:
             except TimeoutError:
                 continue
         self._wake.set()
+
+    def _cancel_entries(self, wanted: Wanted) -> None:
+        stopped = wanted.state is TradingState.STOPPED
+        if stopped or (wanted.state is TradingState.PAUSED and wanted.cancel_entries):
+            self._desk.cancel_entries()
 
     def _is_quiet(self) -> bool:
         if self._desk.unanswered():
