@@ -14,7 +14,7 @@ import structlog
 
 from openbell import __version__
 from openbell.domain.clock import Clock
-from openbell.domain.errors import ClusterError, ManifestError
+from openbell.domain.errors import ClusterError, ManifestError, OpenbellError
 from openbell.domain.money import cents
 from openbell.domain.positions import Position
 from openbell.domain.signals import Signal
@@ -55,6 +55,7 @@ from openbell.web.view import (
 log = structlog.get_logger("openbell.lifecycle")
 
 PATCH_RETRY_SECONDS = 2.0
+PASSING = frozenset({408, 409, 429})  # a refusal that the same patch may not meet again
 LAG_LIMIT_SECONDS = 5.0
 CURRENCY = "USD"
 
@@ -82,6 +83,7 @@ class View:
     replay_view: Callable[[], ReplayView | None] = lambda: None
     _started: float = 0.0
     _patching: asyncio.Task[None] | None = None
+    _unpatched: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._started = self.real_clock.monotonic()
@@ -278,8 +280,14 @@ class View:
         return await self._hold_and_patch(TradingState.PAUSED, {"paused": True}, wait_seconds)
 
     async def _patch(self, spec: Mapping[str, Any], wait_seconds: float) -> LifecycleResult:
-        await self._forget_patching()
-        generation = await self.source.patch_scheduler(spec)
+        replaced = await self._forget_patching()
+        try:
+            generation = await self.source.patch_scheduler(spec)
+        except OpenbellError:
+            # The gate is still held by what was asked before, so the resource must still come to say it.
+            if replaced is not None:
+                self._start_patching(replaced)
+            raise
         self.situation.supervisor.hold_until(generation)
         return LifecycleResult(generation, await self._acknowledged(generation, wait_seconds))
 
@@ -292,13 +300,17 @@ class View:
         try:
             generation = await self.source.patch_scheduler(spec)
         except ClusterError as error:
-            if error.status is not None and error.status < 500:
+            if error.status is not None and error.status < 500 and error.status not in PASSING:
                 raise
             log.warning("lifecycle.held", state=state.value, error=str(error))
-            self._patching = asyncio.create_task(self._keep_patching(spec))
+            self._start_patching(spec)
             return LifecycleResult(None, acknowledged=False)
         self.situation.supervisor.hold_until(generation)
         return LifecycleResult(generation, await self._acknowledged(generation, wait_seconds))
+
+    def _start_patching(self, spec: Mapping[str, Any]) -> None:
+        self._unpatched = spec
+        self._patching = asyncio.create_task(self._keep_patching(spec))
 
     async def _keep_patching(self, spec: Mapping[str, Any]) -> None:
         while True:
@@ -310,13 +322,15 @@ class View:
             self.situation.supervisor.hold_until(generation)
             return
 
-    async def _forget_patching(self) -> None:
-        """A newer word replaces one that has not reached the API server yet."""
-        if self._patching is not None:
-            self._patching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._patching
-            self._patching = None
+    async def _forget_patching(self) -> Mapping[str, Any] | None:
+        """A newer word replaces one that has not reached the API server yet; what was replaced."""
+        patching, self._patching = self._patching, None
+        if patching is None or patching.done():
+            return None
+        patching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await patching
+        return self._unpatched
 
     async def _acknowledged(self, generation: int, wait_seconds: float) -> bool:
         return await self.situation.supervisor.wait_acknowledged(generation, wait_seconds)
