@@ -39,6 +39,7 @@ class Leadership:
         self._on_change = on_change
         self._changed = asyncio.Event()
         self._begun = 0
+        self._stopped = False
         self.led = asyncio.Event()
 
     @property
@@ -46,7 +47,9 @@ class Leadership:
         return self._begun
 
     def holds(self) -> bool:
-        return self._begun > 0 and self._begun == self._contender.epoch and self._contender.holds()
+        return (
+            not self._stopped and self._begun > 0 and self._begun == self._contender.epoch and self._contender.holds()
+        )
 
     def holder(self) -> str:
         """Who holds the lease, as last read."""
@@ -54,7 +57,7 @@ class Leadership:
 
     async def stop(self) -> None:
         """Give the lease back. Only after everything has been halted."""
-        self._begun = 0
+        self._stopped = True
         await self._contender.stop()
 
     async def run(self, on_lead: Callable[[], Awaitable[None]]) -> None:
