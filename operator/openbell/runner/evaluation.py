@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from openbell.brokers.base import Broker
 from openbell.domain.answers import Unknown, Value
 from openbell.domain.bars import BarSeries
 from openbell.domain.clock import Clock
+from openbell.domain.errors import JournalError
 from openbell.domain.money import ZERO
 from openbell.domain.reasons import Reason
 from openbell.domain.signals import Signal
@@ -43,10 +45,11 @@ SeriesKey = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What one strategy said of its symbols, or the error that it raised."""
+    """What one strategy said of its symbols, or the error that it raised; `silent` has why it said nothing of some."""
 
     entry: StrategyEntry
     signals: tuple[Signal, ...]
+    silent: tuple[Reason, ...] = ()
     error: str = ""
 
 
@@ -84,7 +87,8 @@ class Evaluation:
     async def run(self, entries: Sequence[StrategyEntry], due: datetime) -> None:
         """Evaluate these strategies now and carry out what is decided."""
         situation, control = self._situation, self._situation.control
-        if control is None or not situation.fence.holds() or situation.gate.state is TradingState.STOPPED:
+        gate = situation.gate
+        if control is None or gate.closing or not situation.fence.holds() or gate.state is TradingState.STOPPED:
             return
         started = self._clock.monotonic()
         now = self._clock.now()
@@ -113,10 +117,16 @@ class Evaluation:
         ledger.account = answer.value
         day_start = self._situation.day_start(now - RESOLUTION)  # at its close a session is still today
         if ledger.day_start != day_start:
-            day = day_start.date()
-            ledger.day_start_equity = await self._journal.remember_day_start(day, answer.value.equity)
-            ledger.realized_today = await self._journal.realized_pnl(day_start)
-            ledger.day_start = day_start
+            try:
+                equity = await self._journal.remember_day_start(day_start.date(), answer.value.equity)
+                realized = await self._journal.realized_pnl(day_start)
+            except JournalError as error:
+                # Yesterday's measures stay until the journal answers; the write that failed has closed the gate.
+                self._situation.gate.journal_open = False
+                self._metrics.errors.labels(ErrorKind.JOURNAL.value).inc()
+                log.error("day-start.not-kept", error=str(error))
+                return
+            ledger.day_start_equity, ledger.realized_today, ledger.day_start = equity, realized, day_start
 
     async def _read_bars(self, entries: Iterable[StrategyEntry], now: datetime) -> dict[SeriesKey, BarSeries]:
         needs: dict[SeriesKey, int] = {}
@@ -133,7 +143,6 @@ class Evaluation:
                 problem = self._staleness(answer.value, now)
                 if problem:
                     problems.append(problem)
-                    self._metrics.decisions.labels(Reason.STALE_DATA.value).inc()
                 else:
                     read[symbol, bar_seconds] = answer.value
             elif isinstance(answer, Unknown):
@@ -172,10 +181,12 @@ class Evaluation:
     ) -> Opinion:
         needs = entry.strategy.data(entry.parameters, entry.settings.bar_seconds)
         signals: list[Signal] = []
+        silent: list[Reason] = []
         try:
             for symbol in entry.spec.symbols:
                 series = bars.get((symbol, needs.bar_seconds))
                 if series is None or len(series) < needs.warmup:
+                    silent.append(Reason.STALE_DATA if series is None else Reason.WARMUP)
                     continue
                 context = Context(
                     symbol=symbol,
@@ -188,10 +199,13 @@ class Evaluation:
                     version=entry.strategy.version,
                     parameters_hash=entry.parameters_hash,
                 )
-                signals.extend(entry.strategy.evaluate(context))
+                said = tuple(entry.strategy.evaluate(context))
+                signals.extend(said)
+                if not said:
+                    silent.append(Reason.NO_SIGNAL)
         except Exception as error:  # noqa: BLE001 - the boundary of foreign code: contained, counted, told in `Failed`
-            return Opinion(entry, (), f"{type(error).__name__}: {error}")
-        return Opinion(entry, tuple(signals))
+            return Opinion(entry, (), error=f"{type(error).__name__}: {error}")
+        return Opinion(entry, tuple(signals), tuple(silent))
 
     def _take(self, opinions: Iterable[Opinion]) -> tuple[Signal, ...]:
         signals: list[Signal] = []
@@ -205,6 +219,8 @@ class Evaluation:
             else:
                 self._situation.failures.succeeded(name)
                 signals.extend(opinion.signals)
+                for reason, times in Counter(opinion.silent).items():
+                    self._count_reason(name, reason, times)
         for signal in signals:
             self._metrics.signals.labels(signal.action.value).inc()
         return tuple(signals)
@@ -285,8 +301,11 @@ class Evaluation:
 
     def _count_skipped(self, entries: Iterable[StrategyEntry], reason: Reason) -> None:
         for entry in entries:
-            self._metrics.decisions.labels(reason.value).inc()
-            self._situation.ledger.count(entry.name, lambda counters: counters.with_reason(reason))
+            self._count_reason(entry.name, reason)
+
+    def _count_reason(self, strategy: str, reason: Reason, times: int = 1) -> None:
+        self._metrics.decisions.labels(reason.value).inc(times)
+        self._situation.ledger.count(strategy, lambda counters: counters.with_reason(reason, times))
 
     async def _count(self, entries: Iterable[StrategyEntry], now: datetime) -> None:
         ledger = self._situation.ledger
