@@ -91,7 +91,12 @@ class LeaseFence:
     # -- the thread --------------------------------------------------------------------------------------------
 
     def _contend(self) -> None:
-        asyncio.run(self._run())
+        try:
+            asyncio.run(self._run())
+        except Exception as error:  # noqa: BLE001 - the boundary of the thread: without it nobody renews, so the process ends
+            log.critical("fence.broken", lease=self._terms.name, error=repr(error))
+            self._deadline = 0.0
+            self._end_process(EXIT_NOT_HALTED)
 
     async def _run(self) -> None:
         client: KubeClient | None = None
