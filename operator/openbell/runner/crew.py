@@ -95,6 +95,7 @@ class Crew:
         self._loss = loss
         self._accepted: dict[str, StoredParameters] = dict(state.parameters)
         self._remember: asyncio.Queue[tuple[str, StoredParameters]] = asyncio.Queue()
+        self._could_run = False
         self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self.leadership = Leadership(contender, journal, metrics, self.announce)
         self.gate = Gate(self.leadership)
@@ -153,6 +154,10 @@ class Crew:
 
     def announce(self) -> None:
         """Something changed that people want to know of: status, metrics, stream."""
+        can_run = self.situation.can_run()
+        if can_run and not self._could_run:
+            self.loops.evaluation_ticker.poke()  # what waited to begin does not wait for its next tick as well
+        self._could_run = can_run
         self.reporter.announce()
         self._metrics.set_state(self.gate.state)
         self.view.tell_status()

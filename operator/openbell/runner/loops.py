@@ -115,7 +115,7 @@ class Loops:
         return [
             entry
             for entry in self._active()
-            if self._next_of(entry.settings.evaluation_interval_seconds, tick.since) <= now
+            if tick.is_poked or self._next_of(entry.settings.evaluation_interval_seconds, tick.since) <= now
         ]
 
     def _next_exit(self, after: datetime) -> datetime | None:

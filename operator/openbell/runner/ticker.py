@@ -20,6 +20,7 @@ class Tick:
     lateness_seconds: float
     is_skipped: bool
     since: datetime  # the tick before it: whatever fell due after that is due now
+    is_poked: bool = False  # it was asked for, not due
 
 
 class Ticker:
@@ -58,7 +59,7 @@ class Ticker:
                 self._last = now
             if self._poked:
                 self._poked = False
-                return Tick(now, 0.0, False, self._last)
+                return Tick(now, 0.0, False, self._last, is_poked=True)
             due = self._next_due(self._last)
             if due is not None and due <= now:
                 return self._tick(due, now)
