@@ -186,8 +186,11 @@ def is_ready(port: int) -> bool:
 
 
 async def until_ready(port: int) -> None:
-    while not await asyncio.to_thread(is_ready, port):
+    for _ in range(600):
+        if await asyncio.to_thread(is_ready, port):
+            return
         await asyncio.sleep(0.2)
+    raise TimeoutError("the operator was not ready within two minutes")
 
 
 async def until_raised(client: KubeClient, schedulers: int) -> None:
@@ -199,6 +202,16 @@ async def until_raised(client: KubeClient, schedulers: int) -> None:
             if all((each.get("status") or {}).get("strategies") for each in found):
                 return
         await asyncio.sleep(1.0)
+
+
+async def until_settled(client: KubeClient) -> None:
+    """Until two counts, ten seconds apart, are the same but for a touch of the canary."""
+    count = await mutating_requests(client)
+    while True:
+        await asyncio.sleep(10.0)
+        count, before = await mutating_requests(client), count
+        if count - before <= 1:
+            return
 
 
 async def measure(server: ApiServer, folder: Path, schedulers: int, strategies_each: int) -> Result:
@@ -219,6 +232,7 @@ async def measure(server: ApiServer, folder: Path, schedulers: int, strategies_e
         made = await mutating_requests(client) - before
         print(f"all children after {seconds:.1f} s and {made} writes; settling …", flush=True)
         await asyncio.sleep(QUIET_SECONDS)
+        await until_settled(client)
         resident, peak = memory_mib(process.pid, "VmRSS"), memory_mib(process.pid, "VmHWM")
     before = await mutating_requests(client)
     with running_operator(server, port, folder / "operator-again.log") as process:

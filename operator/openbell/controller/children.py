@@ -7,6 +7,7 @@ import structlog
 from openbell.controller.cache import Cache
 from openbell.controller.diff import differences
 from openbell.controller.metrics import OperatorMetrics
+from openbell.domain.errors import ClusterError
 from openbell.kube.client import KubeClient
 from openbell.kube.resources import Object, resource_of
 
@@ -34,7 +35,17 @@ class Children:
         if not paths:
             self._metrics.applied(resource.kind, "unchanged")
             return False
-        answer = await self._client.apply(desired, field_manager=field_manager)
+        try:
+            answer = await self._client.apply(desired, field_manager=field_manager)
+        except ClusterError as error:
+            if error.status != 422 or live is None:
+                raise
+            # Applying leaves what others have added to a list, which may contradict ours (a port of the same name):
+            # a merge patch replaces lists as a whole.
+            await self._client.merge_patch(
+                resource, metadata["namespace"], metadata["name"], content, field_manager=field_manager
+            )
+            answer = await self._client.apply(desired, field_manager=field_manager)
         self._cache.observe(resource, answer)
         result = "created" if live is None else "configured"
         self._metrics.applied(resource.kind, result)

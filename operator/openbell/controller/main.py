@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import os
 import random
@@ -15,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from openbell import __version__
-from openbell.controller.cache import Cache, scheduler_of
+from openbell.controller.cache import Cache, Name, scheduler_of
 from openbell.controller.canary import Canary
 from openbell.controller.desired.owner import MANAGED_SELECTOR
 from openbell.controller.election import Elector
@@ -106,42 +107,44 @@ class Operator:
             # Kopf has listed anew and tells no deletions that happened in between; our own list will.
             self._relisted.add(resource)
             self._relist.set()
-        before = self.cache.get(resource, name) if resource in (TRADING_SCHEDULERS, STRATEGIES) else None
+        before = self.cache.get(resource, name) if resource == TRADING_SCHEDULERS else None
+        belonged_to = self.cache.scheduler_name(resource, name)
         if kind == "DELETED":
             changed = self.cache.forget(resource, name, metadata["uid"])
         else:
             changed = self.cache.observe(resource, obj)
-        if changed:
-            self._enqueue(resource, name, obj, before, deleted=kind == "DELETED")
-
-    def _enqueue(
-        self, resource: Resource, name: tuple[str, str], obj: Object, before: Object | None, *, deleted: bool
-    ) -> None:
-        if resource == TRADING_SCHEDULERS:
-            self.queue.add(Key(TRADING_SCHEDULERS.kind, *name))
-            generations = {each["metadata"].get("generation") for each in (before, obj) if each is not None}
-            if deleted or before is None or len(generations) > 1:
-                for strategy in self.cache.of_scheduler(STRATEGIES, name):
-                    self.queue.add(Key(STRATEGIES.kind, name[0], strategy["metadata"]["name"]))
+        if not changed:
             return
-        if resource == STRATEGIES and not deleted:
+        if resource == TRADING_SCHEDULERS:
+            self._enqueue_scheduler(name, obj, before, deleted=kind == "DELETED")
+            return
+        if resource == STRATEGIES:
             self.queue.add(Key(STRATEGIES.kind, *name))
-        for each in (before, obj):
-            scheduler = scheduler_of(resource, each) if each is not None else None
-            if scheduler is not None and (TRADING_SCHEDULERS, (name[0], scheduler)) in self.cache:
-                self.queue.add(Key(TRADING_SCHEDULERS.kind, name[0], scheduler))
+        self._enqueue_owners(name[0], {belonged_to, scheduler_of(resource, obj)})
+
+    def _enqueue_scheduler(self, name: Name, obj: Object, before: Object | None, *, deleted: bool) -> None:
+        self.queue.add(Key(TRADING_SCHEDULERS.kind, *name))
+        generations = {each["metadata"].get("generation") for each in (before, obj) if each is not None}
+        if deleted or before is None or len(generations) > 1:
+            for strategy in self.cache.of_scheduler(STRATEGIES, name):
+                self.queue.add(Key(STRATEGIES.kind, name[0], strategy["metadata"]["name"]))
+
+    def _enqueue_owners(self, namespace: str, schedulers: set[str | None]) -> None:
+        """The schedulers that an object belongs to or has belonged to: a label can be edited like any other field."""
+        for scheduler in schedulers:
+            if scheduler is not None and (TRADING_SCHEDULERS, (namespace, scheduler)) in self.cache:
+                self.queue.add(Key(TRADING_SCHEDULERS.kind, namespace, scheduler))
 
     def _take_lease(self, lease: Object, exists: bool) -> None:
         metadata = lease["metadata"]
         name = (metadata.get("namespace", ""), metadata["name"])
+        belonged_to = self.cache.scheduler_name(LEASES, name)
         changed = self.cache.observe(LEASES, lease) if exists else self.cache.forget(LEASES, name, metadata["uid"])
         if changed:
-            self._enqueue(LEASES, name, lease, None, deleted=not exists)
+            self._enqueue_owners(name[0], {belonged_to, scheduler_of(LEASES, lease)})
 
-    def _verdict_turned(self, lease: tuple[str, str]) -> None:
-        obj = self.cache.get(LEASES, lease)
-        if obj is not None:
-            self._enqueue(LEASES, lease, obj, None, deleted=False)
+    def _verdict_turned(self, lease: Name) -> None:
+        self._enqueue_owners(lease[0], {self.cache.scheduler_name(LEASES, lease)})
 
     def _lost(self, why: str) -> None:
         log.error("operator.lost_leadership", why=why)
@@ -282,6 +285,7 @@ class Operator:
             log.info("operator.synced", **{each.plural: self.cache.count(each) for each in (*WATCHED, LEASES)})
             gc.collect()
             gc.freeze()
+            _return_memory()
             parts.extend(
                 asyncio.create_task(part)
                 for part in (
@@ -312,6 +316,13 @@ class Operator:
         for each in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(RuntimeError, ValueError):  # not the main thread: a test runs us
                 loop.add_signal_handler(each, self.stop)
+
+
+def _return_memory() -> None:
+    """Give what the first lists needed back to the system; glibc keeps it otherwise."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 async def _first(*tasks: asyncio.Task[object]) -> None:

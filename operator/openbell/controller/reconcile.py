@@ -21,6 +21,7 @@ from openbell.controller.desired.storage import volume_claim, volume_upkeep
 from openbell.controller.desired.workload import IMAGE_ANNOTATION, deployment
 from openbell.controller.diff import larger_quantity
 from openbell.controller.metrics import OperatorMetrics
+from openbell.controller.parameters import validate_parameters
 from openbell.controller.recorder import Recorder
 from openbell.controller.rollout import RolloutFacts, decide_rollout, is_rolled_out, pods_alive, trouble_of
 from openbell.controller.settings import OperatorSettings
@@ -55,7 +56,6 @@ from openbell.resources.policies import StoppedPositions, StoppedRunner
 from openbell.resources.scheduler import SchedulerSpec
 from openbell.resources.strategy import StrategySpec
 from openbell.resources.surroundings import BrokerType
-from openbell.strategies.loader import validate_parameters
 
 RETRY_REFUSED_SECONDS = 30.0
 LOOK_AGAIN_SECONDS = 5.0
@@ -415,7 +415,12 @@ class Reconciler:
             conditions_of(obj),
             self._now(),
         )
-        await self._write_status(obj, status)
+        written = await self._write_status(obj, status)
+        if written is not obj:
+            # The cache knows our own write before its event comes, so the event will not wake the scheduler that counts.
+            scheduler = self._cache.scheduler_name(STRATEGIES, name)
+            if scheduler is not None:
+                self._enqueue(Key(TRADING_SCHEDULERS.kind, name[0], scheduler))
         return None
 
     def _examine(self, obj: Object) -> tuple[StrategySpec | None, Cause]:

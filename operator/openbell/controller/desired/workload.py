@@ -17,13 +17,14 @@ TOKEN_FOLDER = "/var/run/secrets/openbell.dev/api"  # noqa: S105 - a path
 CONTAINER = "runner"
 GRACE_SECONDS = 30
 IMAGE_ANNOTATION = "openbell.dev/runner-image"
-"""The image that the operator has chosen; kept on the Deployment, so that an upgrade finds it."""
+"""The image that the operator has chosen, not the spec; kept on the Deployment, so that an upgrade finds it."""
 
 
 def deployment(owner: Owner, spec: SchedulerSpec, *, image: str, replicas: int) -> Object:
     """0 or 1 replicas; Recreate, because two runners of one scheduler must never run side by side."""
     metadata = owner.metadata(owner.runner)
-    metadata["annotations"] = {IMAGE_ANNOTATION: image}
+    if not spec.runner.image:
+        metadata["annotations"] = {IMAGE_ANNOTATION: image}
     return child(
         DEPLOYMENTS.api_version,
         DEPLOYMENTS.kind,
