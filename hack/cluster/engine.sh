@@ -25,7 +25,6 @@ remember() {
 # other bridges of this machine. Removed is what is new and Docker's; what else changed is not ours.
 restore() {
   local t rule new="$CACHE/engine.new"
-  [ -d "$BEFORE" ] || return 0
   for t in filter nat; do
     rules $t | grep -vxFf "$BEFORE/$t" > "$new" || true
     grep -E '^-A .*(DOCKER|docker0|br-[0-9a-f]{12})' "$new" | sed 's/^-A/-D/' |
@@ -36,6 +35,18 @@ restore() {
   iptables -w -P FORWARD "$(cat "$BEFORE/policy")"
   sysctl -q -p "$BEFORE/sysctl"
   rm -r "$BEFORE" "$new"
+}
+
+# Containers outlive an engine that is killed, and the next one does not get hold of all of them.
+end_leftovers() {
+  local shim
+  for shim in $(pgrep -f -- "containerd-shim.* -address $CACHE/docker-exec/"); do
+    pkill -9 -P "$shim" || true
+    kill -9 "$shim" || true
+  done
+  shim=$(cat "$CACHE/docker-exec/containerd/containerd.pid" 2>/dev/null || echo 0)
+  ! grep -qs "$CACHE/docker-exec" "/proc/$shim/cmdline" || kill -9 "$shim"
+  rm -f "$CACHE/dockerd.pid" "$CACHE/docker.sock"
 }
 
 start() {
@@ -51,15 +62,19 @@ start() {
   need_deb docker.io iptables iproute2 procps
   command -v docker >/dev/null || need_deb docker-cli   # a package of its own from Debian 13 on
   timeout 10 docker info >/dev/null 2>&1 && return       # with systemd, installing it has started it
-  [ -d "$BEFORE" ] || remember
+  if [ -d "$BEFORE" ]; then
+    # Ours ran before and was not stopped; the cluster in it is made again.
+    end_leftovers
+    rm -f "$CACHE/cluster.stamp"
+  else
+    remember
+  fi
   # 128 by default: systemd, containerd and kubelet of every node draw on it
   sysctl -qw fs.inotify.max_user_instances=1024
   if [ $((0x$(awk '/^CapBnd/ {print $2}' /proc/self/status) >> 24 & 1)) -eq 0 ]; then
     install -m 755 "$HERE/runc-nosysres" "$CACHE/bin/"
     runtime=(--add-runtime "nosysres=$CACHE/bin/runc-nosysres" --default-runtime nosysres)
   fi
-  # Left by an engine that was killed; the number may be another process's by now.
-  rm -f "$CACHE/dockerd.pid" "$CACHE/docker.sock"
   # Its PATH is without our bin folder: Debian's containerd would run the newer shim built for the nodes.
   PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin setsid dockerd -H "$OWN_SOCKET" --data-root "$CACHE/docker" \
     --exec-root "$CACHE/docker-exec" --pidfile "$CACHE/dockerd.pid" "${runtime[@]}" \
@@ -74,12 +89,13 @@ start() {
 
 stop() {
   local pid
+  [ -d "$BEFORE" ] || return 0
   pid=$(cat "$CACHE/dockerd.pid" 2>/dev/null || echo 0)
   if is_ours "$pid"; then
     kill "$pid"   # it ends its containers and its containerd itself
     wait_for "the Docker engine to end" 60 bash -c "! kill -0 $pid" || kill -9 "$pid"
   fi
-  rm -f "$CACHE/dockerd.pid" "$CACHE/docker.sock"
+  end_leftovers
   restore
 }
 
