@@ -1,0 +1,101 @@
+"""SIGKILL of the runner at any moment loses nothing, and no order is sent twice.
+
+The runner is the real command line in a process of its own; so is the venue, which survives and loses
+acknowledgements. `--chaos-seed` replays a run, `--chaos-kills` makes it long.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import planted
+import pytest
+from lives import FoundError, Launcher, Lives, Venue
+
+from openbell.journal.killpoints import JOURNAL_POINTS
+
+DESK_POINTS = (
+    "desk.before-commit",
+    "desk.committed",  # intent → send
+    "desk.sent",  # send → acknowledgement, some orders of the tick sent and some not
+    "desk.handed-over",  # send → acknowledgement
+    "desk.fill-booked",
+    "comparison.answered",
+    "comparison.applied",
+)
+AT_FIRST_START = ("schema", "owner")
+TOLD_BADLY = ("--fault", "lose-ack:every=7", "--fault", "duplicate-fills:every=3", "--fault", "reorder-fills:every=5")
+
+Begin = Callable[..., Lives]
+
+
+@pytest.fixture(scope="module")
+def launcher() -> Iterator[Launcher]:
+    started = Launcher.start()
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def begin(tmp_path: Path, launcher: Launcher, chaos_seed: int) -> Iterator[Begin]:
+    """Start a venue; gives a runner's lives on it."""
+    venues: list[Venue] = []
+
+    def begun(*options: str, planted: str = "") -> Lives:
+        venues.append(Venue(tmp_path, chaos_seed % 1_000_000, *options))
+        return Lives(tmp_path, venues[0], launcher, planted)
+
+    yield begun
+    for venue in venues:
+        venue.close()
+
+
+@pytest.mark.timeout(600)
+def test_a_kill_at_every_named_point_loses_nothing(begin: Begin) -> None:
+    lives = begin("--partial-fills", *TOLD_BADLY)
+    once = [point for point in JOURNAL_POINTS if point.split(".")[1] in AT_FIRST_START]
+    for point in (*once, *(point for point in JOURNAL_POINTS if point not in once), *DESK_POINTS):
+        lives.killed_at(f"{point}:1")
+    for point in ("desk.committed", "desk.sent", "journal.fill.written", "journal.update.written"):
+        lives.killed_at(f"{point}:4")
+    lives.drain()
+    assert lives.trades() > 5
+
+
+@pytest.mark.timeout(7200)
+def test_kills_at_random_times_lose_nothing(begin: Begin, chaos_kills: int, chaos_seed: int) -> None:
+    print(f"chaos: seed {chaos_seed}, {chaos_kills} kills; replay with --chaos-seed {chaos_seed}")
+    lives = begin("--partial-fills", *TOLD_BADLY)
+    times = random.Random(chaos_seed)
+    for number in range(chaos_kills):
+        lives.killed_after(times.choice((times.uniform(0.0, 0.6), times.uniform(0.5, 2.5))))
+        if number % 100 == 99:
+            lives.drain()
+            print(f"chaos: {number + 1} kills, {lives.trades()} round trips, nothing lost", flush=True)
+    lives.drain()
+    assert lives.trades() > 0
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("bug", planted.names())
+def test_a_planted_bug_is_found(begin: Begin, bug: str) -> None:
+    scenario = planted.BUGS[bug]
+    faults = [part for fault in scenario.faults for part in ("--fault", fault)]
+    lives = begin(*faults, *scenario.venue, planted=bug)
+    with pytest.raises(FoundError):
+        hunt(lives, scenario)
+
+
+def hunt(lives: Lives, scenario: planted.Bug) -> None:
+    """A short life in which the bug has its chance to show."""
+    if scenario.kill_point:
+        for _ in range(2):
+            lives.killed_at(scenario.kill_point)
+    else:
+        lives.start()
+        lives.run_until(lambda: lives.trades() >= 3, "no round trip was made")
+        lives.kill()
+        lives.check()
+    lives.drain()
