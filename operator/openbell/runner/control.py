@@ -51,11 +51,6 @@ class Control:
     def generation(self) -> int:
         return self.scheduler.generation
 
-    @property
-    def asked(self) -> TradingState:
-        """The scheduler's state; a scheduler that is being deleted is stopped."""
-        return TradingState.STOPPED if self.is_deleting else self.spec.asked_state()
-
     def strategy_states(self) -> dict[str, TradingState]:
         """What each strategy asks for by itself."""
         return {name: entry.spec.asked_state() for name, entry in self.entries.items()}
@@ -64,15 +59,22 @@ class Control:
         """A strategy under this scheduler. Raises ManifestError where it cannot run."""
         return _entry(manifest, self.spec, None)
 
-    def wanted(self) -> Wanted:
-        """What the supervisor is to carry out."""
-        return Wanted(
-            generation=self.generation,
-            state=self.asked,
-            cancel_entries=self.spec.pause_policy.open_orders is PausedOrders.CANCEL_ENTRIES,
-            flatten=self.spec.stop_policy.positions is StoppedPositions.FLATTEN,
-            halt_exits_while_paused=self.spec.pause_policy.exits is PausedExits.HALT,
-        )
+
+def wanted_of(observed: Observed) -> Wanted | None:
+    """What the supervisor is to carry out, from the scheduler alone: the gate does not wait for its strategies.
+
+    A scheduler that is being deleted is stopped.
+    """
+    if observed.scheduler is None or not isinstance(observed.scheduler.spec, SchedulerSpec):
+        return None
+    spec = observed.scheduler.spec
+    return Wanted(
+        generation=observed.scheduler.generation,
+        state=TradingState.STOPPED if observed.is_deleting else spec.asked_state(),
+        cancel_entries=spec.pause_policy.open_orders is PausedOrders.CANCEL_ENTRIES,
+        flatten=spec.stop_policy.positions is StoppedPositions.FLATTEN,
+        halt_exits_while_paused=spec.pause_policy.exits is PausedExits.HALT,
+    )
 
 
 def understand(observed: Observed, last_good: Mapping[str, StoredParameters]) -> Control | None:

@@ -17,7 +17,7 @@ from openbell.journal import Journal, JournalState, StoredParameters
 from openbell.runner import documents
 from openbell.runner.assembly import Ground, calendar_of, ground_of
 from openbell.runner.comparison import Comparison
-from openbell.runner.control import Control, understand
+from openbell.runner.control import Control, understand, wanted_of
 from openbell.runner.desk import Desk, Told
 from openbell.runner.evaluation import Evaluation
 from openbell.runner.exiting import Exits
@@ -30,7 +30,7 @@ from openbell.runner.pulse import Pulse
 from openbell.runner.replaying import ReplayLoop
 from openbell.runner.reporter import Reporter
 from openbell.runner.situation import DataState, Failures, Situation
-from openbell.runner.source import Observed, Source
+from openbell.runner.source import UNREACHABLE, Observed, Source
 from openbell.runner.supervisor import Supervisor
 from openbell.runner.view import View
 from openbell.telemetry.logs import LogTail
@@ -43,7 +43,6 @@ log = structlog.get_logger("openbell.runner")
 
 PORTFOLIO_SECONDS = 5.0
 QUIET_SECONDS = 10.0
-REWATCH_REASON = "RunnerUnreachable"
 
 
 class Ending(Enum):
@@ -171,6 +170,9 @@ class Crew:
         if observed.is_deleting and observed.scheduler is None:
             self.end(Ending.DELETED)
             return
+        wanted = wanted_of(observed)
+        if wanted is not None:
+            self.supervisor.want(wanted)
         control = understand(observed, self._accepted)
         if control is None:
             return
@@ -189,9 +191,8 @@ class Crew:
         self.situation.control = control
         self.situation.calendar = calendar_of(spec.market)
         self.situation.lost_epoch = self._loss.known_epoch
-        self.supervisor.want(control.wanted())
         self.loops.reschedule()
-        if any(reason == REWATCH_REASON for reason in observed.reasons):
+        if UNREACHABLE in observed.reasons:
             self.reporter.forget()
         self.announce()
 

@@ -22,6 +22,7 @@ RUNNER_MANAGER = "openbell-runner"
 LIFECYCLE_MANAGER = "openbell-api"
 # The server ends each stream this soon, so that a loss of the API server is noticed within that time.
 WATCH_SECONDS = 30
+UNREACHABLE = "RunnerUnreachable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,19 @@ class Source(Protocol):
         ...
 
 
+def _acted_by(obj: Mapping[str, Any]) -> object:
+    """What of an object a runner acts by: all but its status, where only an outsider's word on us counts."""
+    metadata = obj["metadata"]
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return (
+        metadata.get("uid"),
+        metadata.get("generation"),
+        "deletionTimestamp" in metadata,
+        tuple(sorted((metadata.get("annotations") or {}).items())),
+        any(condition.get("reason") == UNREACHABLE for condition in conditions),
+    )
+
+
 class KubeSource:
     """The scheduler and its strategies, watched at the API server; the operator is not in the path."""
 
@@ -70,6 +84,7 @@ class KubeSource:
         self._strategies: dict[str, Manifest] = {}
         self._problems: dict[str, str] = {}
         self._lost: set[str] = set()
+        self._seen: dict[str, object] = {}
 
     async def run(self, on_change: Callable[[Observed], None]) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -95,8 +110,8 @@ class KubeSource:
             elif event.type is WatchType.SYNCED:
                 self._lost.discard(resource.plural)
                 synced = True
-            else:
-                self._take(resource, event.object, is_deleted=event.type is WatchType.DELETED)
+            elif not self._take(resource, event.object, is_deleted=event.type is WatchType.DELETED):
+                continue  # mostly our own status, come back
             if synced:
                 on_change(self.observed())
 
@@ -112,22 +127,27 @@ class KubeSource:
             tuple(condition.get("reason", "") for condition in self._status.get("conditions") or ()),
         )
 
-    def _take(self, resource: Resource, obj: Mapping[str, Any], *, is_deleted: bool) -> None:
+    def _take(self, resource: Resource, obj: Mapping[str, Any], *, is_deleted: bool) -> bool:
+        """Take an object in; whether anything changed that a runner acts by."""
         name = obj["metadata"]["name"]
         key = f"{resource.kind}/{name}"
+        seen = None if is_deleted else _acted_by(obj)
+        if seen is not None and self._seen.get(key) == seen:
+            return False
+        self._seen[key] = seen
         if is_deleted:
             self._problems.pop(key, None)
             self._strategies.pop(name, None)
             if resource is TRADING_SCHEDULERS:
                 self._scheduler, self._deleting = None, True
-            return
+            return True
         try:
             manifest = parse_manifest(obj, unknown="ignore")
         except ManifestError as error:
             # What was understood last stays in force; the operator tells the person.
             self._problems[key] = str(error)
             log.warning("manifest.refused", resource=key, error=str(error))
-            return
+            return True
         self._problems.pop(key, None)
         if resource is TRADING_SCHEDULERS:
             self._scheduler = manifest
@@ -135,6 +155,7 @@ class KubeSource:
             self._deleting = "deletionTimestamp" in obj["metadata"]
         else:
             self._strategies[name] = manifest
+        return True
 
     async def patch_scheduler(self, spec: Mapping[str, Any]) -> int:
         patched = await self._client.merge_patch(
