@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import gc
+import itertools
 import os
 import random
 import signal
@@ -37,6 +38,7 @@ LISTING_SECONDS = 2.0
 PRUNE_DELAY_SECONDS = 2.0
 RESYNC_SPREAD = 0.1
 SHUTDOWN_SECONDS = 5.0
+TRIM_SECONDS = 30
 
 log = structlog.get_logger("openbell.controller")
 
@@ -224,7 +226,9 @@ class Operator:
                     self.queue.add_after(Key(resource.kind, *name), random.uniform(0, period * RESYNC_SPREAD))
 
     async def _gauges(self) -> None:
-        while True:
+        for second in itertools.count(1):
+            if second % TRIM_SECONDS == 0 and self.queue.is_idle:
+                _return_memory()
             working = self.queue.working_seconds()
             self.metrics.unfinished.set(sum(working))
             self.metrics.longest.set(max(working, default=0.0))
@@ -319,7 +323,7 @@ class Operator:
 
 
 def _return_memory() -> None:
-    """Give what the first lists needed back to the system; glibc keeps it otherwise."""
+    """Give what lists and storms of work needed back to the system; glibc keeps it otherwise."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

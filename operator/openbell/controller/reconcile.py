@@ -417,7 +417,7 @@ class Reconciler:
         )
         written = await self._write_status(obj, status)
         if written is not obj:
-            # The cache knows our own write before its event comes, so the event will not wake the scheduler that counts.
+            # The cache knows our own write before its event comes, so that event will not wake who counts it.
             scheduler = self._cache.scheduler_name(STRATEGIES, name)
             if scheduler is not None:
                 self._enqueue(Key(TRADING_SCHEDULERS.kind, name[0], scheduler))

@@ -73,7 +73,7 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 310
     settings.watching.connect_timeout = 10
-    settings.watching.chunk_size = 500
+    settings.watching.chunk_size = 100  # a page is parsed as a whole, and sets the peak of memory
     for resource in CHILDREN:
         settings.watching.label_selectors[resource.group, resource.version, resource.plural] = MANAGED_SELECTOR
     settings.networking.request_timeout = 30
