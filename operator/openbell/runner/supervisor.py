@@ -52,14 +52,17 @@ class Supervisor:
         self._metrics = metrics
         self._announce = announce
         self._wake = asyncio.Event()
-        self._acknowledged_now = asyncio.Condition()
+        self._acknowledged_now = asyncio.Event()
+        self._wanted_since = 0.0
         self.wanted: Wanted | None = None
         self.acknowledged: Acknowledged | None = None
         self.flatten_asked = asyncio.Event()
         self._held_until: int | None = None
 
     def want(self, wanted: Wanted) -> None:
-        """Take a new generation in. The gate closes (or opens) here, at once; the rest follows in `run`."""
+        """Take a new generation in. The gate closes (or opens) here, at once; where nothing is under way, the state is
+        acknowledged here too, and the caller announces it. What takes longer follows in `run`.
+        """
         self._gate.exits_halted_while_paused = wanted.halt_exits_while_paused
         was, was_asked = self._gate.state, self._gate.asked
         is_first = self.wanted is None
@@ -76,6 +79,8 @@ class Supervisor:
         self.wanted = wanted
         if self._gate.state is not was:
             log.info("state.asked", state=self._gate.state.value, generation=wanted.generation)
+        self._wanted_since = self._clock.monotonic()
+        self._advance()
         self._wake.set()
 
     def hold(self, state: TradingState) -> None:
@@ -114,10 +119,10 @@ class Supervisor:
     async def wait_acknowledged(self, generation: int, seconds: float) -> bool:
         """Whether `generation` has been acknowledged within `seconds`."""
         try:
-            async with asyncio.timeout(seconds), self._acknowledged_now:
-                await self._acknowledged_now.wait_for(
-                    lambda: self.acknowledged is not None and self.acknowledged.generation >= generation
-                )
+            async with asyncio.timeout(seconds):
+                while self.acknowledged is None or self.acknowledged.generation < generation:
+                    self._acknowledged_now.clear()
+                    await self._acknowledged_now.wait()
         except TimeoutError:
             return False
         return True
@@ -127,34 +132,37 @@ class Supervisor:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            wanted = self.wanted
-            if wanted is None:
-                continue
-            if self.acknowledged and self.acknowledged.generation >= wanted.generation:
-                self._cancel_entries(wanted)  # one that was held for withdrawn may have come after all
-                continue
-            started = self._clock.monotonic()
-            await self._settle(wanted, started)
-
-    async def _settle(self, wanted: Wanted, started: float) -> None:
-        announced = False
-        while self.wanted is wanted:
-            self._cancel_entries(wanted)
-            if self._gate.flattening and self._ledger.positions:
-                self.flatten_asked.set()
-            if wanted.state is TradingState.RUNNING or self._is_quiet():
-                await self._acknowledge(wanted, started)
-                return
-            if not announced:
-                announced = True
+            before, is_told = self.acknowledged, False
+            while not self._advance():
+                if not is_told:
+                    is_told = True
+                    self._announce()
+                await self._woken(LOOK_AGAIN_SECONDS)
+            if self.acknowledged is not before:
                 self._announce()
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(LOOK_AGAIN_SECONDS):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
-        self._wake.set()
+
+    async def _woken(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    def _advance(self) -> bool:
+        """Carry the wanted state as far as it goes now; whether it is acknowledged."""
+        wanted = self.wanted
+        if wanted is None:
+            return True
+        self._cancel_entries(wanted)  # also after: one that was held for withdrawn may have come after all
+        if self.acknowledged is not None and self.acknowledged.generation >= wanted.generation:
+            return True
+        if self._gate.flattening and self._ledger.positions:
+            self.flatten_asked.set()
+        if wanted.state is TradingState.RUNNING or self._is_quiet():
+            self._acknowledge(wanted)
+            return True
+        return False
 
     def _cancel_entries(self, wanted: Wanted) -> None:
         stopped = wanted.state is TradingState.STOPPED
@@ -171,13 +179,11 @@ class Supervisor:
         self._gate.flattening = False
         return True
 
-    async def _acknowledge(self, wanted: Wanted, started: float) -> None:
+    def _acknowledge(self, wanted: Wanted) -> None:
         previous = self.acknowledged
         self.acknowledged = Acknowledged(wanted.generation, wanted.state)
         if wanted.state is not TradingState.RUNNING and (previous is None or previous.state is not wanted.state):
-            self._metrics.pause_ack_seconds.observe(self._clock.monotonic() - started)
+            self._metrics.pause_ack_seconds.observe(self._clock.monotonic() - self._wanted_since)
         self._metrics.observed_generation.set(wanted.generation)
         log.info("state.acknowledged", state=wanted.state.value, generation=wanted.generation)
-        self._announce()
-        async with self._acknowledged_now:
-            self._acknowledged_now.notify_all()
+        self._acknowledged_now.set()
