@@ -115,6 +115,17 @@ def stats(resource: Object | None, name: str) -> int:
     return int((((resource or {}).get("status") or {}).get("stats") or {}).get(name) or 0)
 
 
+def positions(resource: Object | None) -> list[Object]:
+    """What a scheduler's status says that it holds."""
+    held: list[Object] = ((((resource or {}).get("status") or {}).get("positions") or {}).get("items")) or []
+    return held
+
+
+def epoch(resource: Object | None) -> int:
+    """The number of the runner's leadership; 0 before the first."""
+    return int(((((resource or {}).get("status") or {}).get("runner")) or {}).get("epoch") or 0)
+
+
 @dataclass
 class Api:
     """The API server by plain requests."""
@@ -271,8 +282,8 @@ def proxy() -> Iterator[Api]:
         ["kubectl", "proxy", "--port=0", "--address=127.0.0.1"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(),
     )  # fmt: skip
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         line = process.stdout.readline()
         found = re.search(r"127\.0\.0\.1:\d+", line)
         assert found, f"kubectl proxy does not start: {line}"
@@ -281,6 +292,7 @@ def proxy() -> Iterator[Api]:
     finally:
         process.terminate()
         process.wait(10)
+        process.stdout.close()
 
 
 @contextlib.contextmanager
@@ -290,8 +302,8 @@ def port_forward(namespace: str, target: str, port: int) -> Iterator[str]:
         ["kubectl", "-n", namespace, "port-forward", "--address=127.0.0.1", target, f":{port}"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(),
     )  # fmt: skip
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         line = process.stdout.readline()
         found = re.search(r"127\.0\.0\.1:\d+", line)
         assert found, f"kubectl port-forward does not start: {line}"
@@ -299,6 +311,7 @@ def port_forward(namespace: str, target: str, port: int) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
+        process.stdout.close()
 
 
 def freeze_container(pod: Object, *, frozen: bool) -> None:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from lab import Place, port_forward, run
+from lab import Place, port_forward, run, stats
 
 
 def curl(address: str, path: str, *options: str) -> dict[str, Any]:
@@ -54,16 +54,10 @@ def test_a_newcomer_walks_from_the_first_status_to_the_logs(place: Place) -> Non
         assert place.get()["spec"]["enabled"] is True
 
         # 4. status, until a trade is counted
-        traded = place.api.wait(
-            "TradingScheduler",
-            place.namespace,
-            "lab",
-            lambda it: it and it["status"].get("stats", {}).get("tradesExecuted"),
-            120,
-        )
+        traded = place.wait(lambda it: stats(it, "tradesExecuted") > 0, seconds=120)
         now = curl(address, "/api/scheduler/status")
         assert now["state"] == "running"
-        assert now["stats"]["trades_executed"] >= traded["status"]["stats"]["tradesExecuted"] >= 1
+        assert now["stats"]["trades_executed"] >= stats(traded, "tradesExecuted")
         assert curl(address, "/api/orders")["orders"]
         assert curl(address, "/api/signals")["signals"]
 
@@ -75,5 +69,5 @@ def test_a_newcomer_walks_from_the_first_status_to_the_logs(place: Place) -> Non
         assert curl(address, "/api/scheduler/status")["state"] == "running"
 
         # 6. logs
-        events = [line["event"] for line in curl(address, "/api/logs?lines=1000")["lines"]]
+        events = [line["event"] for line in curl(address, "/api/logs?lines=1000")["logs"]]
         assert "state.acknowledged" in events
