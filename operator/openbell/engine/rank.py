@@ -81,7 +81,7 @@ def rank_signals(
     return Ranked(tuple(survivors), tuple(dropped))
 
 
-def _sort_key(signal: Signal) -> tuple[float, str, str, int, float, str]:
+def _sort_key(signal: Signal) -> tuple[float, str, str, int, float, float, str]:
     rank = signal.rank if math.isfinite(signal.rank) else 0.0
     return (
         -rank,
@@ -89,6 +89,7 @@ def _sort_key(signal: Signal) -> tuple[float, str, str, int, float, str]:
         signal.symbol,
         _ACTIONS[signal.action],
         -signal.bar_time.timestamp(),
+        -signal.valid_until.timestamp(),
         signal.reason,
     )
 
