@@ -81,7 +81,7 @@ def rank_signals(
     return Ranked(tuple(survivors), tuple(dropped))
 
 
-def _sort_key(signal: Signal) -> tuple[float, str, str, int, float, float, str]:
+def _sort_key(signal: Signal) -> tuple[float, str, str, int, float, float, int, str]:
     rank = signal.rank if math.isfinite(signal.rank) else 0.0
     return (
         -rank,
@@ -90,6 +90,7 @@ def _sort_key(signal: Signal) -> tuple[float, str, str, int, float, float, str]:
         _ACTIONS[signal.action],
         -signal.bar_time.timestamp(),
         -signal.valid_until.timestamp(),
+        -signal.priority,
         signal.reason,
     )
 
