@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab import OPERATOR, RELEASE, ROOT, SYSTEM, Api, Place, cache, is_available, kubectl, proxy, run
+from lab import OPERATOR, ROOT, SYSTEM, Api, Place, cache, install, is_available, kubectl, proxy, run
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,18 +55,6 @@ def image(tools: None, lock_folder: Path) -> str:
         fcntl.flock(lock, fcntl.LOCK_EX)
         run(str(ROOT / "hack" / "cluster" / "up.sh"), timeout=2400)
         return run(str(ROOT / "hack" / "image.sh"), "--load", timeout=1800).split()[-1]
-
-
-def install(image: str, *settings: str) -> None:
-    """The chart with this image; what is installed already and is the same is left alone."""
-    repository, tag = image.rsplit(":", 1)
-    kubectl("create", "namespace", SYSTEM, check=False)
-    kubectl("label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
-    run(
-        "helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "openbell"), "--namespace", SYSTEM,
-        "--set", f"image.repository={repository},image.tag={tag}", *settings, "--wait", "--timeout", "4m",
-        timeout=300,
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")

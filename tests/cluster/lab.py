@@ -334,6 +334,18 @@ def _on_node(pod: Object, command: str) -> None:
     run("bash", "-c", f'. hack/cluster/env.sh && docker exec "$0" {command}', pod["spec"]["nodeName"])
 
 
+def install(image: str, *settings: str) -> None:
+    """The chart with this image; what is installed already and is the same is left alone."""
+    repository, tag = image.rsplit(":", 1)
+    kubectl("create", "namespace", SYSTEM, check=False)
+    kubectl("label", "namespace", SYSTEM, "pod-security.kubernetes.io/enforce=restricted", "--overwrite")
+    run(
+        "helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "openbell"), "--namespace", SYSTEM,
+        "--set", f"image.repository={repository},image.tag={tag}", *settings, "--wait", "--timeout", "4m",
+        timeout=300,
+    )  # fmt: skip
+
+
 # manifests
 
 VENUE_PORT = 8400

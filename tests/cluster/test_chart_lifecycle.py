@@ -6,8 +6,21 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from conftest import install
-from lab import OPERATOR, RELEASE, ROOT, SYSTEM, Api, Place, condition, is_available, kubectl, run, says
+from lab import (
+    OPERATOR,
+    RELEASE,
+    ROOT,
+    SYSTEM,
+    Api,
+    Object,
+    Place,
+    condition,
+    install,
+    is_available,
+    kubectl,
+    run,
+    says,
+)
 
 pytestmark = [pytest.mark.alone, pytest.mark.timeout(400, func_only=True)]
 
@@ -81,7 +94,7 @@ def test_watched_namespaces_narrow_what_the_operator_may_and_does(restored: None
             assert not may(verb, resource, other)
         assert not may("get", "secrets", place.namespace)
 
-        spec = {"enabled": False, "stopPolicy": {"runner": "ScaleToZero"}}
+        spec: Object = {"enabled": False, "stopPolicy": {"runner": "ScaleToZero"}}
         ignored = place.scheduler(**spec)
         ignored["metadata"]["namespace"] = other
         place.api.apply(ignored, place.scheduler(**spec))
