@@ -166,11 +166,14 @@ async def test_the_mode_is_said_in_words_above_everything(
     runner = fake.busy_runner()
     runner.view_status = fake.status(**changes)
     if mode == "REPLAY":
-        runner.view_replay = ReplayView(True, 41, "sha256:0123456789abcdef")
+        runner.view_replay = ReplayView(False, 40, "0123456789abcdef0123")
     async with served(runner) as port, opened(browser, port) as (page, _):
         await sees(page, "banner", mode)
         if mode == "REPLAY":
-            await sees(page, "replay", "Finished · 41 trades · sha256:0123456789ab")
+            await sees(page, "replay", "Running · 40 trades")
+            runner.view_replay = ReplayView(True, 41, "fedcba9876543210fedcba")
+            runner.hub.publish(fake.trade())
+            await sees(page, "replay", "Finished · 41 trades · fedcba9876543210fed")
 
 
 async def test_stale_data_and_unwatched_positions_are_said(browser: Browser) -> None:

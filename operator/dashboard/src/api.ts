@@ -1,6 +1,6 @@
 /** Calls of the REST API. The token is kept for this tab's session only. */
 
-import type { LogEntry, Order, Status, Strategy } from "./types";
+import type { LogEntry, Order, Replay, Status, Strategy } from "./types";
 
 export type Call = "start" | "stop" | "pause" | "resume";
 export type Outcome =
@@ -62,6 +62,10 @@ export class Api {
 
   async orders(): Promise<Order[]> {
     return (await this.read<{ orders: Order[] }>("/api/orders?limit=100")).orders;
+  }
+
+  async replay(): Promise<Replay> {
+    return this.read<Replay>("/api/replay");
   }
 
   async logs(): Promise<LogEntry[]> {

@@ -45,6 +45,8 @@ test("the pill says the worst thing first", () => {
   expect(pillOf(live, broken, 1, true)).toEqual({ tone: "bad", text: "Broker disconnected" });
   expect(pillOf(live, facts(), 250, true)).toEqual({ tone: "warn", text: "Stale, data 4 min old" });
   expect(pillOf(live, facts(), 1.9, false)).toEqual({ tone: "good", text: "Connected, data 1 s old" });
+  const replay = facts({ status: status({ market_data: "Replay" }) });
+  expect(pillOf(live, replay, 700_000_000, true)).toEqual({ tone: "good", text: "Connected" });
   expect(pillOf(live, facts(), null, false)).toEqual({ tone: "good", text: "Connected, no data yet" });
 });
 

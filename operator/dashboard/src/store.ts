@@ -4,11 +4,13 @@ import { computed, signal } from "@preact/signals";
 import { Api, type Call } from "./api";
 import { duration } from "./format";
 import type { Model } from "./model";
+import { Pace } from "./pace";
 import { Stream, type Connection } from "./stream";
 import type { LogEntry, Message, Trade } from "./types";
 
 const POLL_MS = 5000;
-const SOON_MS = 300;
+const SOON_MS = 1000;
+const FRAME_MS = 200;
 
 export const model = signal<Model | null>(null);
 export const connection = signal<Connection>({ kind: "connecting" });
@@ -43,6 +45,7 @@ export function pillOf(link: Connection, facts: Model | null, age: number | null
   if (link.kind === "lost") return { tone: "bad", text: "Disconnected" };
   if (link.kind === "connecting" || facts === null) return { tone: "idle", text: "Connecting" };
   if (!facts.status.broker_connected) return { tone: "bad", text: "Broker disconnected" };
+  if (facts.status.market_data === "Replay") return { tone: "good", text: "Connected" }; // its data is old on purpose
   const data = age === null ? "no data yet" : `data ${duration(age)} old`;
   return stale ? { tone: "warn", text: `Stale, ${data}` } : { tone: "good", text: `Connected, ${data}` };
 }
@@ -60,7 +63,12 @@ export function tradeText(trade: Trade): string {
 
 export class Page {
   private readonly stream: Stream;
-  private soon: ReturnType<typeof setTimeout> | undefined;
+  /** The facts as of the newest event; shown at a pace that a slow machine keeps up with (a replay sends hundreds). */
+  private facts: Model | null = null;
+  private readonly show = new Pace(FRAME_MS, () => {
+    model.value = this.facts;
+  });
+  private readonly refreshSoon = new Pace(SOON_MS, () => void this.refresh());
   private noticeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -70,7 +78,7 @@ export class Page {
     this.stream = new Stream(
       url,
       {
-        model: () => model.value,
+        model: () => this.facts,
         onModel: (next, message) => this.take(next, message),
         onConnection: (next) => {
           connection.value = next;
@@ -129,32 +137,34 @@ export class Page {
   }
 
   private take(next: Model, message: Message): void {
-    model.value = next;
+    this.facts = next;
+    this.show.ask();
     if (message.type === "snapshot" || message.type === "state") {
       tick.value = Date.now();
       statusReadAt.value = tick.value;
     }
     if (message.type === "trade" || message.type === "signal" || message.type === "state") {
-      clearTimeout(this.soon);
-      this.soon = setTimeout(() => void this.refresh(), SOON_MS);
+      this.refreshSoon.ask();
     }
   }
 
-  /** What has no event of its own is asked for: counters, strategies, orders, the log. */
+  /** What has no event of its own is asked for: counters, strategies, orders, a replay's progress, the log. */
   private async refresh(): Promise<void> {
     if (document.hidden || connection.value.kind !== "live") return;
     try {
-      const seq = model.value?.seq;
-      const [status, strategies, orders, lines] = await Promise.all([
+      const asked = this.facts?.status;
+      const [status, strategies, orders, lines, replay] = await Promise.all([
         this.api.status(),
         this.api.strategies(),
         this.api.orders(),
         logsOpen.value ? this.api.logs() : Promise.resolve(logs.value),
+        this.facts?.replay ? this.api.replay() : Promise.resolve(null),
       ]);
-      const current = model.value;
+      const current = this.facts;
       if (current === null) return;
-      // An event may have come meanwhile; its status is newer than this answer.
-      model.value = { ...current, strategies, orders, status: current.seq === seq ? status : current.status };
+      // A state event may have come meanwhile; it is newer than this answer.
+      this.facts = { ...current, strategies, orders, replay, status: current.status === asked ? status : current.status };
+      this.show.ask();
       statusReadAt.value = Date.now();
       tick.value = Date.now();
       logs.value = lines;

@@ -76,6 +76,7 @@ async def serving(app: ASGIApp, sock: socket.socket) -> AsyncIterator[int]:
         timeout_graceful_shutdown=_GRACE_SECONDS,
         access_log=False,
         log_config=None,
+        log_level="warning",  # a connection that opens is nothing that an operator on call wants to see
         lifespan="off",
         server_header=False,
         proxy_headers=False,

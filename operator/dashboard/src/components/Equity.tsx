@@ -5,8 +5,10 @@ import type { EquityPoint } from "../types";
 
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
+type Line = { time: UTCTimestamp; value: number }[];
+
 /** One point a second at most; of two in one second the later one. Times in seconds, strictly growing. */
-export function lineOf(points: EquityPoint[]): { time: UTCTimestamp; value: number }[] {
+export function lineOf(points: EquityPoint[]): Line {
   const bySecond = new Map<number, number>();
   for (const point of points) bySecond.set(Math.floor(Date.parse(point.time) / 1000), Number(point.equity));
   return [...bySecond].map(([time, value]) => ({ time: time as UTCTimestamp, value }));
@@ -38,7 +40,7 @@ function paint(chart: IChartApi, series: ISeriesApi<"Area">): void {
 
 export function Equity({ points, currency }: { points: EquityPoint[]; currency: string }) {
   const box = useRef<HTMLDivElement>(null);
-  const made = useRef<{ chart: IChartApi; series: ISeriesApi<"Area">; shown: number } | null>(null);
+  const made = useRef<{ chart: IChartApi; series: ISeriesApi<"Area">; shown: Line } | null>(null);
 
   useEffect(() => {
     const element = box.current;
@@ -51,7 +53,7 @@ export function Equity({ points, currency }: { points: EquityPoint[]; currency: 
       timeScale: {
         borderVisible: false,
         timeVisible: true,
-        secondsVisible: false,
+        secondsVisible: true,
         allowBoldLabels: false,
         fixLeftEdge: true,
         fixRightEdge: true,
@@ -60,7 +62,11 @@ export function Equity({ points, currency }: { points: EquityPoint[]; currency: 
           const moment = new Date(seconds * 1000);
           return kind < 3
             ? moment.toLocaleDateString("en-GB", { day: "numeric", month: "short", ...(kind === 0 ? { year: "numeric" } : {}) })
-            : moment.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+            : moment.toLocaleTimeString("en-GB", {
+                hour: "2-digit",
+                minute: "2-digit",
+                ...(kind === 4 ? { second: "2-digit" } : {}),
+              });
         },
       },
       localization: {
@@ -72,7 +78,7 @@ export function Equity({ points, currency }: { points: EquityPoint[]; currency: 
     });
     const series = chart.addSeries(AreaSeries, { lineWidth: 2, lastValueVisible: true, priceLineVisible: false });
     paint(chart, series);
-    made.current = { chart, series, shown: 0 };
+    made.current = { chart, series, shown: [] };
     const repaint = () => paint(chart, series);
     dark.addEventListener("change", repaint);
     return () => {
@@ -86,10 +92,15 @@ export function Equity({ points, currency }: { points: EquityPoint[]; currency: 
   useEffect(() => {
     const current = made.current;
     if (current === null) return;
-    current.series.setData(line);
+    const { series, chart, shown } = current;
+    const last = shown.length - 1;
+    const grown = last >= 0 && line.length >= shown.length && line[last]?.time === shown[last]?.time && line[0]?.time === shown[0]?.time;
+    // A line that only grew at its end costs its new points, not all of them.
+    if (grown) for (const point of line.slice(last)) series.update(point);
+    else series.setData(line);
     // A person who has zoomed keeps their view; the first line is shown whole.
-    if (current.shown < 2) current.chart.timeScale().fitContent();
-    current.shown = line.length;
+    if (shown.length < 2) chart.timeScale().fitContent();
+    current.shown = line;
   }, [points]);
 
   const first = points[0];

@@ -98,14 +98,23 @@ export function Header({ model, page }: { model: Model | null; page: Page }) {
   );
 }
 
+/** Conditions that a person must see, with the status that is bad and what that means in words. */
+const ALARMS: Record<string, { bad: "True" | "False"; tone: "warn" | "bad"; text: string }> = {
+  UnmonitoredPositions: { bad: "True", tone: "bad", text: "Positions are not watched" },
+  Degraded: { bad: "True", tone: "bad", text: "Degraded" },
+  BrokerConnected: { bad: "False", tone: "bad", text: "The broker is not connected" },
+  BrokerInSync: { bad: "False", tone: "warn", text: "Not in sync with the broker" },
+  RunnerLeading: { bad: "False", tone: "warn", text: "Not leading" },
+  DataFresh: { bad: "False", tone: "warn", text: "Data is stale" },
+};
+
 export function Alerts({ model, page }: { model: Model | null; page: Page }) {
   const link = connection.value;
   const said = notice.value;
-  const bad = (model?.status.conditions ?? []).filter(
-    (each) =>
-      (["UnmonitoredPositions", "Degraded"].includes(each.type) && each.status === "True") ||
-      (["BrokerConnected", "BrokerInSync", "RunnerLeading", "DataFresh"].includes(each.type) && each.status === "False"),
-  );
+  const bad = (model?.status.conditions ?? []).flatMap((each) => {
+    const alarm = ALARMS[each.type];
+    return alarm !== undefined && alarm.bad === each.status ? [{ ...each, alarm }] : [];
+  });
   return (
     <div class="alerts" aria-live="polite">
       {link.kind === "lost" && (
@@ -121,10 +130,9 @@ export function Alerts({ model, page }: { model: Model | null; page: Page }) {
         </div>
       )}
       {bad.map((each) => (
-        <div class="alert alert-warn" key={each.type} data-testid={`condition-${each.type}`}>
+        <div class={`alert alert-${each.alarm.tone}`} key={each.type} data-testid={`condition-${each.type}`}>
           <span>
-            <strong>{each.type.replace(/([a-z])([A-Z])/g, "$1 $2")}</strong>: {each.status === "False" ? "no, " : ""}
-            {each.message || each.reason}
+            <strong>{each.alarm.text}</strong>: {each.message || each.reason}
           </span>
         </div>
       ))}

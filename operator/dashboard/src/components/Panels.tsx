@@ -213,7 +213,7 @@ export function Orders({ model }: { model: Model }) {
       {rows.length === 0 ? (
         <Empty testid="orders-empty">No orders yet.</Empty>
       ) : (
-        <div class="scroll" tabIndex={0} role="region" aria-label="Orders table">
+        <div class="scroll bounded" tabIndex={0} role="region" aria-label="Orders table">
           <table class="orders">
             <thead>
               <tr>
@@ -291,7 +291,7 @@ export function Strategies({ model }: { model: Model }) {
           No strategies yet. Apply a Strategy that names this scheduler, or POST one to <code>/api/strategies/add</code>.
         </Empty>
       ) : (
-        <ul class="feed">
+        <ul class="feed scroll bounded" tabIndex={0} aria-label="Strategies">
           {model.strategies.map((each) => (
             <StrategyRow each={each} key={each.name} />
           ))}
