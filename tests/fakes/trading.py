@@ -28,7 +28,7 @@ from openbell.journal.lock import FolderLock
 from openbell.market.calendar import calendar_for
 from openbell.resources.load import Manifest, parse_manifest
 from openbell.runner.comparison import Comparison
-from openbell.runner.control import Control, understand
+from openbell.runner.control import Control, understand, wanted_of
 from openbell.runner.desk import Desk, Told
 from openbell.runner.evaluation import Evaluation
 from openbell.runner.exiting import Exits
@@ -273,7 +273,9 @@ class World:
         control = control_of(scheduler, *strategies)
         self.situation.control = control
         self.gate.strategies = control.strategy_states()
-        self.supervisor.want(control.wanted())
+        wanted = wanted_of(Observed(scheduler, {}))
+        assert wanted is not None
+        self.supervisor.want(wanted)
         return control
 
     def close(self) -> None:
@@ -285,3 +287,10 @@ class World:
         await self.desk.place([make_intent(name, quantity=Decimal(quantity), epoch=self.fence.epoch, **changes)])
         await self.desk.on_update(make_update(IntentState.WORKING, name))
         await self.desk.on_fill(make_fill(f"x-{name}", name, quantity=Decimal(quantity)))
+
+
+async def until(reached: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Return once something is true that no event tells of."""
+    async with asyncio.timeout(seconds):
+        while not reached():  # noqa: ASYNC110 - the parts under test are not to know that they are watched
+            await asyncio.sleep(0.001)

@@ -1,0 +1,207 @@
+"""Journal and broker in agreement: unknown changes nothing, a mismatch is named, entries wait until all is known."""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+
+from fakes.trading import World, until
+from fakes.values import at, make_fill, make_intent, make_position, make_update, ref
+from openbell.brokers.base import ConnectionChanged
+from openbell.domain.answers import Unknown
+from openbell.domain.orders import IntentState, OrderUpdate, Side
+
+UP, DOWN = ConnectionChanged(True, ""), ConnectionChanged(False, "the cable is out")
+
+
+async def test_a_new_connection_is_out_of_sync_until_it_was_compared(world: World) -> None:
+    world.comparison.on_connection(UP)
+    assert not world.gate.in_sync
+    await world.comparison.compare()
+    assert world.gate.in_sync
+    assert world.comparison.reason == "InSync"
+
+
+async def test_a_lost_connection_says_why_and_changes_nothing_else(world: World) -> None:
+    await world.hold("a")
+    await world.desk.place([make_intent("b")])
+    world.comparison.on_connection(DOWN)
+    assert (world.gate.broker_connected, world.gate.in_sync) == (False, False)
+    assert (world.comparison.reason, world.comparison.why) == ("Disconnected", "the cable is out")
+    assert world.ledger.positions["p-a"].quantity == 10
+    assert world.desk.unanswered() == (ref("b"),)
+
+
+async def test_an_unknown_answer_changes_no_state(world: World) -> None:
+    await world.hold("a")
+    await world.desk.place([make_intent("b")])
+    world.desk.doubt([ref("b")])
+    world.clock.set(at(60))
+    world.broker.mute()
+    before = (dict(world.ledger.positions), dict(world.desk.in_flight))
+    await world.comparison.compare()
+    assert (world.ledger.positions, world.desk.in_flight) == before
+    assert world.gate.in_sync, "what was in agreement stays so until the broker says otherwise"
+
+
+async def test_unknown_keeps_entries_waiting_after_a_reconnect(world: World) -> None:
+    world.comparison.on_connection(UP)
+    world.broker.mute("no answer within 5 s")
+    await world.comparison.compare()
+    assert not world.gate.in_sync
+    assert world.comparison.reason == "Unknown"
+    assert "no answer within 5 s" in world.comparison.why
+
+
+async def test_one_unknown_answer_of_several_decides_nothing(world: World) -> None:
+    await world.desk.place([make_intent("a")])
+    world.clock.set(at(60))
+    world.broker.fills_answer = Unknown("pacing")
+    await world.comparison.compare()
+    assert world.desk.unanswered() == (ref("a"),)
+
+
+async def test_fills_that_were_missed_are_booked(world: World) -> None:
+    await world.desk.place([make_intent("a")])
+    world.comparison.on_connection(UP)
+    filled = make_update(IntentState.FILLED, filled_quantity=Decimal(10))
+    world.broker.says(filled, fills=[make_fill("x1", "a")], AAPL=10)
+    await world.comparison.compare()
+    assert world.ledger.positions["p-a"].quantity == 10
+    assert world.desk.in_flight == {}
+    assert world.gate.in_sync
+    await world.comparison.compare()
+    assert world.ledger.positions["p-a"].quantity == 10
+
+
+async def test_an_order_that_the_broker_does_not_know_is_withdrawn_once_it_has_settled(world: World) -> None:
+    await world.desk.place([make_intent("a")])
+    world.clock.set(at(9))
+    await world.comparison.compare()
+    assert world.desk.unanswered() == (ref("a"),)
+    world.clock.set(at(11))
+    await world.comparison.compare()
+    assert world.desk.in_flight == {}
+    record = await world.journal.record(ref("a"))
+    assert record is not None
+    assert record.state is IntentState.WITHDRAWN
+    assert world.broker.refs == [ref("a")]
+
+
+async def test_an_order_in_doubt_is_named_after_a_reconnect(world: World) -> None:
+    world.comparison.on_connection(UP)
+    world.gate.in_sync = True
+    await world.desk.place([make_intent("a", created_at=at(1))])
+    world.gate.in_sync = False
+    await world.comparison.compare()
+    assert world.comparison.reason == "OrdersInDoubt"
+    assert ref("a") in world.comparison.why
+
+
+async def test_a_position_that_differs_is_named_with_both_quantities(world: World) -> None:
+    await world.hold("a")
+    world.broker.says(
+        make_update(IntentState.FILLED, filled_quantity=Decimal(10)), fills=[make_fill("x-a", "a")], AAPL=7
+    )
+    await world.comparison.compare()
+    assert not world.gate.in_sync
+    assert world.comparison.reason == "PositionMismatch"
+    assert world.comparison.why == "the broker holds 7 AAPL where we own 10"
+    assert world.ledger.positions["p-a"].quantity == 10
+
+
+async def test_what_the_account_holds_besides_ours_does_not_hold_entries(world: World) -> None:
+    world.broker.says(AMZN=100)
+    await world.comparison.compare()
+    assert world.gate.in_sync
+
+
+async def test_an_order_of_ours_that_the_journal_does_not_know_holds_entries(world: World) -> None:
+    owner = await world.journal.adopt_owner("u-1")
+    world.broker.says(OrderUpdate(f"ob1.{owner}.lost", IntentState.WORKING, "b7"))
+    await world.comparison.compare()
+    assert (world.gate.in_sync, world.comparison.reason) == (False, "OrphanOrders")
+
+
+async def test_somebody_elses_order_does_not_hold_entries(world: World) -> None:
+    world.broker.says(OrderUpdate("by hand", IntentState.WORKING, "b7"))
+    await world.comparison.compare()
+    assert world.gate.in_sync
+
+
+async def test_a_fill_between_two_answers_is_no_mismatch(world: World) -> None:
+    await world.desk.place([make_intent("a")])
+    await world.desk.on_update(make_update(IntentState.WORKING))
+    world.broker.says(make_update(IntentState.WORKING))
+    world.broker.while_asked = lambda: world.desk.on_fill(make_fill("x1", "a"))
+    await world.comparison.compare()
+    assert world.gate.in_sync
+    assert world.comparison.why == "not compared yet"
+
+
+async def test_what_is_under_way_explains_a_difference_for_the_moment(world: World) -> None:
+    await world.desk.place([make_intent("a")])
+    await world.desk.on_update(make_update(IntentState.WORKING))
+    world.broker.says(make_update(IntentState.WORKING), AAPL=4)
+    await world.comparison.compare()
+    assert world.gate.in_sync
+
+
+async def test_a_journal_that_cannot_be_read_is_unknown(world: World) -> None:
+    world.journal.is_failing = True
+    await world.comparison.compare()
+    assert (world.gate.in_sync, world.comparison.reason) == (False, "Unknown")
+
+
+async def test_what_the_broker_holds_is_unknown_or_a_number(world: World) -> None:
+    world.broker.says(AAPL=7)
+    assert await world.comparison.held_by_broker() == {"AAPL": Decimal(7)}
+    world.broker.says()
+    assert await world.comparison.held_by_broker() == {}
+    world.broker.mute()
+    assert isinstance(await world.comparison.held_by_broker(), Unknown)
+
+
+async def test_events_are_followed_in_the_brokers_order(world: World) -> None:
+    await world.desk.place([make_intent("a")])
+    following = asyncio.create_task(world.comparison.follow())
+    for event in (UP, make_update(IntentState.WORKING), make_fill("x1", "a"), make_fill("x1", "a")):
+        world.broker.queue.put_nowait(event)
+    await until(lambda: bool(world.ledger.positions))
+    following.cancel()
+    assert world.ledger.positions["p-a"].quantity == 10
+
+
+async def test_a_comparison_that_is_due_waits_for_the_connection_without_blocking_the_loop(world: World) -> None:
+    world.broker.is_connected = False
+    running = asyncio.create_task(world.comparison.run())
+    world.comparison.ask()
+    beats = 0
+    async with asyncio.timeout(5):
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+            beats += 1
+    assert (beats, world.broker.asked) == (20, 0)
+    world.broker.is_connected = True
+    world.comparison.on_connection(UP)
+    await until(lambda: world.gate.in_sync)
+    running.cancel()
+    assert world.broker.asked == 1
+
+
+async def test_an_order_without_an_answer_is_asked_about_and_never_sent_again(world: World) -> None:
+    await world.desk.place([make_intent("a")])
+    world.clock.set(at(11))
+    running = asyncio.create_task(world.comparison.run())
+    await until(lambda: not world.desk.in_flight)
+    running.cancel()
+    assert world.broker.refs == [ref("a")]
+
+
+async def test_a_short_lot_counts_with_its_sign(world: World) -> None:
+    await world.journal.commit_intents([make_intent("a", side=Side.SELL)])
+    lot = make_position("a", quantity=Decimal(-10))
+    await world.journal.record_fill(make_fill("x1", "a", side=Side.SELL), lot, None)
+    world.broker.says(make_update(IntentState.FILLED), fills=[make_fill("x1", "a", side=Side.SELL)], AAPL=-10)
+    await world.comparison.compare()
+    assert world.gate.in_sync
