@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from fakes.random_trading import TradedAtRandom
 from openbell.brokers.simulated.ledger import Ledger
-from openbell.brokers.simulated.venue import Happened, OrderRequest, Venue, VenueOrder
+from openbell.brokers.simulated.venue import Happened, Venue, VenueOrder
 from openbell.domain.bars import Quote
 from openbell.domain.orders import IntentState
 
@@ -32,8 +32,9 @@ def fill_at_the_price_that_was_there_before(patch: pytest.MonkeyPatch) -> None:
 def fill_at_the_wrong_side_of_the_spread(patch: pytest.MonkeyPatch) -> None:
     price = Venue._fill_price
 
-    def better(self: Venue, request: OrderRequest, quote: Quote) -> Decimal | None:
-        return price(self, replace(request, side=request.side.opposite), quote)
+    def better(self: Venue, order: VenueOrder, quote: Quote) -> Decimal | None:
+        turned = replace(order.request, side=order.request.side.opposite)
+        return price(self, replace(order, request=turned), quote)
 
     patch.setattr(Venue, "_fill_price", better)
 

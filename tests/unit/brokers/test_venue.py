@@ -145,3 +145,22 @@ def test_only_so_many_finished_orders_are_remembered_and_all_that_work() -> None
     assert len(remembered) == REMEMBERED + 1
     assert remembered[0].order_ref == "rest"
     assert remembered[1].order_ref == "r5"
+
+
+def fill_prices(seed: int) -> list[Decimal]:
+    venue = Venue("V", seed, replace(FREE, slippage_bps=10.0))
+    prices = []
+    for number in range(50):
+        venue.submit("a", market(f"r{number}", Side.BUY, 1), START + timedelta(seconds=number))
+        happened = venue.on_quote(quote("AAPL", number + 0.5, 100.0))
+        prices += [each.event.price for each in happened if isinstance(each.event, Fill)]
+    return prices
+
+
+def test_slippage_is_drawn_by_the_seed_between_none_and_twice_its_average() -> None:
+    prices = fill_prices(1)
+    assert prices == fill_prices(1)
+    assert prices != fill_prices(2)
+    assert len(prices) == 50
+    assert all(Decimal(100) <= price <= Decimal("100.2") for price in prices)
+    assert Decimal("100.07") < sum(prices) / 50 < Decimal("100.13")

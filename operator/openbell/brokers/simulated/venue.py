@@ -111,7 +111,7 @@ def anything(symbol: str) -> bool:
 class Venue:
     """All accounts of one venue. Every method is one step; `changes` collects what it did until taken.
 
-    `name` makes order and execution ids unique across venues; `seed` decides the size of partial fills.
+    `name` makes order and execution ids unique across venues; `seed` decides slippage and the size of partial fills.
     """
 
     def __init__(self, name: str, seed: int, terms: Terms, trades: Callable[[str], bool] = anything) -> None:
@@ -335,7 +335,7 @@ class Venue:
             if (price(quote.price) - stop) * request.side.sign >= 0:
                 self._keep(replace(order, triggered=True, live_from=quote.time))
             return
-        at = self._fill_price(request, quote)
+        at = self._fill_price(order, quote)
         if at is not None:
             order = self._fill(order, at, quote.time)
             yield Happened(order.account, self._changes.fills[-1][1])
@@ -343,12 +343,14 @@ class Venue:
         if request.time_in_force is TimeInForce.IOC and order.state is IntentState.WORKING:
             yield self._keep(replace(order, state=IntentState.CANCELLED, detail="immediate or cancel"))
 
-    def _fill_price(self, request: OrderRequest, quote: Quote) -> Decimal | None:
+    def _fill_price(self, order: VenueOrder, quote: Quote) -> Decimal | None:
+        request = order.request
         buys = request.side is Side.BUY
         side_price = price(quote.ask if buys else quote.bid)
         if quote.bid == quote.ask:  # no book: half the spread lies on either side of the price
             side_price *= 1 + request.side.sign * Decimal(str(self.terms.spread_bps)) / 2 / BASIS_POINTS
-        slipped = side_price * (1 + request.side.sign * Decimal(str(self.terms.slippage_bps)) / BASIS_POINTS)
+        slippage = Decimal(str(self.terms.slippage_bps)) * 2 * self._chance("slippage", order)
+        slipped = side_price * (1 + request.side.sign * slippage / BASIS_POINTS)
         if request.order_type is OrderType.LIMIT:
             limit = request.limit_price or ZERO
             if (limit - side_price) * request.side.sign < 0:
@@ -392,9 +394,13 @@ class Venue:
         """All that remains, or with partial fills a seeded part of it, in whole shares."""
         if not self.terms.partial_fills or order.remaining <= 1:
             return order.remaining
-        key = f"{self._seed}:{order.sequence}:{order.executions}".encode()
-        chance = int.from_bytes(hashlib.blake2b(key, digest_size=4).digest(), "big") / 2**32
-        return min(order.remaining, Decimal(math.ceil(float(order.remaining) * (0.3 + 0.7 * chance))))
+        chance = self._chance("portion", order)
+        return min(order.remaining, Decimal(math.ceil(order.remaining * (3 + 7 * chance) / 10)))
+
+    def _chance(self, what: str, order: VenueOrder) -> Decimal:
+        """A number in [0, 1) that depends on seed, order and execution alone."""
+        key = f"{self._seed}:{what}:{order.sequence}:{order.executions}".encode()
+        return Decimal(int.from_bytes(hashlib.blake2b(key, digest_size=4).digest(), "big")) / 2**32
 
     def _keep(self, order: VenueOrder) -> Happened:
         self._place(order)
