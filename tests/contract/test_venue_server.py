@@ -19,8 +19,9 @@ from fakes.venues import SECONDS, Board, Heard, administering, client, intent, l
 from openbell.brokers.base import ConnectionChanged
 from openbell.brokers.simulated.book import Book
 from openbell.brokers.simulated.messages import decode, encode
+from openbell.brokers.simulated.remote import RemoteVenue
 from openbell.domain.answers import ConfirmedEmpty, Unknown, Value
-from openbell.domain.orders import IntentState, Side
+from openbell.domain.orders import Fill, Intent, IntentState, Side
 from openbell.market.synthetic import SyntheticMarket
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -121,6 +122,20 @@ async def test_a_lost_connection_comes_back_and_says_so(book: Path) -> None:
             heard.events.append(ConnectionChanged(True, "a mark between the rounds"))
         heard.broker.send(intent("ob1.a.1"))
         await heard.state("ob1.a.1", IntentState.FILLED)
+
+
+async def test_a_client_that_is_closed_just_as_its_connection_breaks_is_closed(book: Path) -> None:
+    class Breaking(RemoteVenue):
+        async def _listen(self, reader: asyncio.StreamReader) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError as error:
+                raise ConnectionResetError from error
+
+    async with serving(book, Board()) as port, asyncio.timeout(SECONDS):
+        async with listening(Breaking("127.0.0.1", port, "default/paper")) as heard:
+            assert heard.broker.is_connected
+        assert not heard.broker.is_connected
 
 
 async def test_a_venue_that_starts_later_is_found(book: Path) -> None:
@@ -328,15 +343,17 @@ async def test_the_market_is_the_same_over_the_wire(tmp_path: Path) -> None:
 async def test_a_venue_that_is_killed_at_any_moment_keeps_a_book_that_adds_up(tmp_path: Path) -> None:
     path, chance, sent = tmp_path / "book.db", random.Random(7), 0
     options = ("--partial-fills", "--poll-seconds", "0.002", "--start-price", "50")
-    for _ in range(4):
-        async with _process(path, *options) as (process, port), listening(client(port)) as heard:
-            killing = asyncio.get_running_loop().call_later(chance.uniform(0.02, 0.15), process.kill)
-            while heard.broker.is_connected:
-                side = Side.BUY if sent % 3 else Side.SELL
-                heard.broker.send(intent(f"ob1.a.{sent}", side, 5 + sent % 9))
+    for _ in range(3):
+        async with _process(path, *options) as (process, port), listening(patient(port)) as heard:
+            enough, burst = chance.randrange(3, 12), chance.randrange(1, 12)
+            while sum(isinstance(event, Fill) for event in heard.events) < enough:
+                heard.broker.send(_numbered(sent))
                 sent += 1
                 await asyncio.sleep(0.002)
-            killing.cancel()
+            for _ in range(burst):
+                heard.broker.send(_numbered(sent))
+                sent += 1
+            process.kill()
             await process.wait()
     book = Book.open(path)
     try:
@@ -344,11 +361,11 @@ async def test_a_venue_that_is_killed_at_any_moment_keeps_a_book_that_adds_up(tm
         fills = book.fills("default/paper", LONG_AGO)
     finally:
         book.close()
-    assert len(arrivals) == len(set(arrivals)) > 20
+    assert len(arrivals) == len(set(arrivals)) >= 9
     assert set(arrivals) <= {f"ob1.a.{number}" for number in range(sent)}
     assert {fill.order_ref for fill in fills} <= set(arrivals)
-    assert len({fill.execution_id for fill in fills}) == len(fills) > 10
-    async with _process(path, *options, "--admin") as (_, port), listening(client(port)) as heard:
+    assert len({fill.execution_id for fill in fills}) == len(fills) >= 9
+    async with _process(path, *options) as (_, port), listening(patient(port)) as heard:
         orders = {order.order_ref: order for order in value(await heard.broker.orders())}
         assert set(orders) == set(arrivals)
         await _until_all_are_over(heard)
@@ -359,6 +376,15 @@ async def test_a_venue_that_is_killed_at_any_moment_keeps_a_book_that_adds_up(tm
     assert abs(cash - (100_000 - spent)) < 0.01
     held = sum(fill.side.sign * fill.quantity for fill in fills)
     assert held == (positions.value[0].quantity if isinstance(positions, Value) else 0)
+
+
+def patient(port: int) -> RemoteVenue:
+    """A client that takes a starved venue for slow, not for dead."""
+    return client(port, request_seconds=SECONDS, heartbeat_seconds=SECONDS)
+
+
+def _numbered(number: int) -> Intent:
+    return intent(f"ob1.a.{number}", Side.BUY if number % 3 else Side.SELL, 5 + number % 9)
 
 
 async def _until_all_are_over(heard: Heard) -> None:

@@ -26,7 +26,7 @@ from openbell.domain.bars import BarSeries, Quote
 from openbell.domain.clock import SystemClock
 from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, OrderType, OrderUpdate, Side, TimeInForce
 
-SECONDS = 5.0
+SECONDS = 20.0  # a bound for a machine under load, not a time that anything takes
 FREE = Terms(
     starting_cash=Decimal(100_000),
     spread_bps=0.0,

@@ -73,6 +73,10 @@ class RemoteVenue:
                 started = asyncio.get_running_loop().time()
                 why = await self._connection()
                 self._lost(why)
+                # A task group that fails while it is being cancelled raises the failure alone.
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise asyncio.CancelledError
                 lasted = asyncio.get_running_loop().time() - started
                 backoff = FIRST_BACKOFF_SECONDS if lasted > LONGEST_BACKOFF_SECONDS else backoff
                 await asyncio.sleep(backoff * self._rng.uniform(0.5, 1.0))
