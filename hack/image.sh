@@ -9,7 +9,8 @@ alone "$@"
 
 cd "$ROOT"
 PYTHON_IMAGE=python:3.11-slim-bookworm
-BASE_IMAGE=openbell-base:$DEBIAN   # the one we make where that cannot be pulled
+# The one we make where that cannot be pulled; its name changes with how it is made.
+BASE_IMAGE=openbell-base:$DEBIAN-$(sed -n '/^base() {/,/^}/p' hack/image.sh | sha256sum | cut -c1-8)
 SOURCES=(Dockerfile LICENSE README.md pyproject.toml requirements-runtime.lock examples/data operator/openbell)
 
 if [ -n "${OPENBELL_IMAGE:-}" ]; then echo "$OPENBELL_IMAGE"; exit; fi
