@@ -170,7 +170,8 @@ def counted_fill(
             counted,
             trades_executed=counted.trades_executed + executed,
             exits_executed=counted.exits_executed + (1 if closed is not None else 0),
-            last_trade=fill.time,
+            # A fill that was missed is booked later than newer ones.
+            last_trade=max(fill.time, counted.last_trade or fill.time),
         )
 
     return changed(statistics, intent.strategy, change)

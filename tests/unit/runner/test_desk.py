@@ -292,6 +292,14 @@ async def test_an_entry_that_fills_on_after_its_position_was_left_is_a_round_tri
     assert await world.journal.realized_pnl(at(-1)) == 42
 
 
+async def test_a_fill_that_was_missed_does_not_set_the_last_trade_back(world: World) -> None:
+    await world.desk.place([make_intent("a")])
+    await world.desk.on_fill(make_fill("x2", "a", quantity=Decimal(4), time=at(9)))
+    await world.desk.on_fill(make_fill("x1", "a", quantity=Decimal(6), time=at(3)))
+    assert world.ledger.statistics.total.last_trade == at(9)
+    assert world.ledger.statistics.of("trend").last_trade == at(9)
+
+
 async def test_counts_made_while_a_fill_is_written_are_kept(world: World) -> None:
     await world.desk.place([make_intent("a")])
     world.journal.before["writing a fill"] = lambda: world.ledger.note_error("trend")
