@@ -9,8 +9,8 @@
 if ! own_cluster; then
   "$HERE/binaries.sh" kubectl helm
   kubectl delete namespace openbell-demo --ignore-not-found --timeout=120s
-  helm -n openbell uninstall openbell --ignore-not-found --wait
-  kubectl delete namespace openbell --ignore-not-found --timeout=120s
+  helm -n openbell-system uninstall openbell --ignore-not-found --wait
+  kubectl delete namespace openbell-system --ignore-not-found --timeout=120s
   exit
 fi
 if [ -x "$CACHE/bin/kind" ] && timeout 10 docker info >/dev/null 2>&1; then

@@ -86,7 +86,7 @@ def build_ground(control: Control, *, data: Path, datasets: Iterable[Path], stac
         own = spec.market_data.type is MarketDataType.BROKER
         return Ground(remote, remote if own else _synthetic(spec), clock, data)
     synthetic = _synthetic(spec)
-    broker = SimulatedBroker(_book(data, stack), synthetic, clock, _venue(spec, None), account=account)
+    broker = SimulatedBroker(_book(data, stack), synthetic, clock, _venue(spec, None, synthetic.has), account=account)
     return Ground(broker, synthetic, clock, data)
 
 
@@ -108,7 +108,9 @@ def _replay_ground(control: Control, account: str, data: Path, bars: Path, stack
     lock = FolderLock(root)
     stack.callback(lock.release)
     folder, result = prepare_folder(root, identity_of(control, bars.read_bytes()))
-    broker = SimulatedBroker(_book(folder, stack), market, clock, _venue(spec, calendar), account=account, polls=False)
+    broker = SimulatedBroker(
+        _book(folder, stack), market, clock, _venue(spec, calendar, market.has), account=account, polls=False
+    )
     return Ground(broker, market, clock, folder, ReplayGround(broker, clock, driver, result))
 
 
@@ -136,7 +138,7 @@ def _synthetic(spec: SchedulerSpec) -> SyntheticMarket:
     return SyntheticMarket(synthetic.seed, synthetic.volatility, start)
 
 
-def _venue(spec: SchedulerSpec, hours: SessionCalendar | None) -> VenueSettings:
+def _venue(spec: SchedulerSpec, hours: SessionCalendar | None, trades: Callable[[str], bool]) -> VenueSettings:
     simulated = spec.broker.simulated
     terms = Terms(
         starting_cash=Decimal(simulated.starting_cash),
@@ -146,7 +148,7 @@ def _venue(spec: SchedulerSpec, hours: SessionCalendar | None) -> VenueSettings:
         minimum_commission=Decimal(simulated.minimum_commission),
         partial_fills=simulated.partial_fills,
     )
-    return VenueSettings(seed=simulated.seed, terms=terms, hours=hours)
+    return VenueSettings(seed=simulated.seed, terms=terms, hours=hours, trades=trades)
 
 
 def _book(folder: Path, stack: ExitStack) -> Book:
