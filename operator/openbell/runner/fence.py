@@ -25,6 +25,7 @@ log = structlog.get_logger("openbell.fence")
 
 HALT_SECONDS = (lease.LEASE_DURATION_SECONDS - lease.RENEW_DEADLINE_SECONDS) / 2
 RETRY_SECONDS = 1.0
+LOOK_SECONDS = 0.2
 EXIT_NOT_HALTED = 70
 RELEASE_SECONDS = 5.0
 
@@ -63,7 +64,7 @@ class LeaseFence:
         self._thread: threading.Thread | None = None
         self._main: asyncio.AbstractEventLoop | None = None
         self._on_change: Callable[[], None] = lambda: None
-        self._told: bool | None = None
+        self._told: tuple[bool, bool] | None = None
         self.is_preempted = False
         self.holder = ""
 
@@ -99,6 +100,18 @@ class LeaseFence:
             self._end_process(EXIT_NOT_HALTED)
 
     async def _run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(self._watch())
+            await self._hold()
+            watching.cancel()
+
+    async def _watch(self) -> None:
+        """See the deadline pass also while a request to the API server hangs."""
+        while True:
+            self._notice()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _hold(self) -> None:
         client: KubeClient | None = None
         try:
             while not self._stop.is_set() and not self.is_preempted:
@@ -163,19 +176,21 @@ class LeaseFence:
         return bool(record.holder) and (record.holder != self._terms.holder or record.epoch != self._epoch)
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but look at the deadline and at `stop` often enough."""
+        """Wait, but look at `stop` often enough."""
         until = self._boot_time() + seconds
-        while self._boot_time() < until and not self._stop.is_set():
-            await asyncio.sleep(min(0.2, max(0.0, until - self._boot_time())))
-            self._notice()
+        while (left := until - self._boot_time()) > 0 and not self._stop.is_set():  # noqa: ASYNC110 - of another thread
+            await asyncio.sleep(min(LOOK_SECONDS, left))
 
     def _notice(self) -> None:
-        """Tell the event loop when leadership has come or gone; end the process when it does not answer."""
-        held = self.holds()
-        if held == self._told or self._main is None:
+        """Tell the event loop when leadership has come or gone; end the process when it does not answer.
+
+        That another took the lease is told also when it was lost before: this process must end then, and not idle.
+        """
+        found = self.holds(), self.is_preempted
+        if found == self._told or self._main is None:
             return
-        lost = self._told is True
-        self._told = held
+        lost = self._told is not None and self._told[0] and not found[0]
+        self._told = found
         halted = threading.Event()
 
         def tell() -> None:
