@@ -12,7 +12,6 @@ from openbell.kube.client import KubeClient
 from openbell.kube.resources import Object, resource_of
 
 FIELD_MANAGER = "openbell-operator"
-STATUS_MANAGER = "openbell-operator-status"
 VOLUME_MANAGER = "openbell-operator-volume"
 """Makes a volume claim and never touches it again: fields that can never change are no other manager's to remove."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from openbell.controller.handover import borrowed
 from openbell.kube.resources import (
     DEPLOYMENTS,
     LEASES,
@@ -52,6 +53,7 @@ def project(resource: Resource, obj: Object) -> Object:
     if resource == TRADING_SCHEDULERS:
         kept["status"] = _picked(status, _SCHEDULER_STATUS)
         kept["status"]["openPositions"] = (status.get("positions") or {}).get("open")
+        kept |= {"borrowed": found} if (found := borrowed(obj)) else {}
     elif resource == STRATEGIES:
         kept["status"] = _picked(status, _STRATEGY_STATUS)
     elif resource == DEPLOYMENTS:

@@ -12,7 +12,7 @@ import structlog
 
 from openbell.controller.accounts import Accounts
 from openbell.controller.cache import Cache, Name
-from openbell.controller.children import FIELD_MANAGER, STATUS_MANAGER, VOLUME_MANAGER, Children
+from openbell.controller.children import FIELD_MANAGER, VOLUME_MANAGER, Children
 from openbell.controller.deletion import DeletionFacts, decide_deletion
 from openbell.controller.desired.children import sealed, surroundings
 from openbell.controller.desired.network import token_secret
@@ -20,6 +20,7 @@ from openbell.controller.desired.owner import CANARY_LABEL, CONFIRM_ANNOTATION, 
 from openbell.controller.desired.storage import volume_claim, volume_upkeep
 from openbell.controller.desired.workload import IMAGE_ANNOTATION, deployment
 from openbell.controller.diff import larger_quantity
+from openbell.controller.handover import STATUS_MANAGER, borrowed_of, kept_whole
 from openbell.controller.metrics import OperatorMetrics
 from openbell.controller.parameters import validate_parameters
 from openbell.controller.recorder import Recorder
@@ -333,6 +334,7 @@ class Reconciler:
             runner_is_absent=is_absent,
             stall=stall,
             progress=progress,
+            borrowed=frozenset(kind for kind, is_torn in borrowed_of(obj).items() if is_torn),
             strategies=tuple(_strategy_facts(each) for each in self._cache.of_scheduler(STRATEGIES, name)),
         )
         await self._write_status(obj, scheduler_status(facts, self._now()))
@@ -355,11 +357,13 @@ class Reconciler:
         """Apply our part of the status if it is not there already, and tell people what has turned."""
         live_status = obj.get("status") or {}
         live = conditions_of(obj)
-        if _says(live_status, status):
+        status = status | {"conditions": kept_whole(status["conditions"], obj)}
+        for_runner = {each["type"] for each in status["conditions"]} & set(RUNNER_CONDITIONS)
+        if _says(live_status, status) and for_runner == set(borrowed_of(obj)):
             return obj
         metadata = {key: obj["metadata"][key] for key in ("name", "namespace", "uid")}
         resource = STRATEGIES if "schedulerRef" in obj.get("spec", {}) else TRADING_SCHEDULERS
-        if resource is TRADING_SCHEDULERS and any(each["type"] in RUNNER_CONDITIONS for each in status["conditions"]):
+        if resource is TRADING_SCHEDULERS and for_runner:
             # Speaking for the runner: only if it has said nothing since we looked.
             metadata["resourceVersion"] = obj["metadata"]["resourceVersion"]
         answer = await self._client.apply(

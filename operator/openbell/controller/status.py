@@ -20,6 +20,7 @@ from openbell.resources.strategy import StrategySpec
 UNREACHABLE = "RunnerUnreachable"
 NO_RUNNER = "NoRunner"
 _SHOWN_SYMBOLS = 2
+_LAST_WORDS = frozenset({SchedulerCondition.UNMONITORED_POSITIONS, SchedulerCondition.DEGRADED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class Cause:
 class SchedulerFacts:
     """All that the operator's conditions follow from.
 
-    `stall` needs a person; `progress` is what is still under way; `said_by_operator` tells who speaks for the runner:
-    nobody (the runner itself), an unreachable runner, or one that is not meant to be there.
+    `stall` needs a person; `progress` is what is still under way. A runner that is silent or absent is spoken for;
+    `borrowed` are the runner's conditions that the operator cannot leave unsaid now (see `handover`).
     """
 
     generation: int
@@ -48,6 +49,7 @@ class SchedulerFacts:
     runner_is_absent: bool = False
     stall: Cause | None = None
     progress: Cause | None = None
+    borrowed: frozenset[str] = frozenset()
     strategies: tuple[StrategyFacts, ...] = ()
 
 
@@ -127,7 +129,9 @@ def _stalled(facts: SchedulerFacts) -> Condition:
 def _absent(facts: SchedulerFacts) -> list[Condition]:
     """Nothing runs, so nothing is sent and nothing is in flight: a pause or stop is acknowledged by saying so."""
     gone = Cause("Stopped" if facts.asked is TradingState.STOPPED else NO_RUNNER, "there is no runner pod")
-    unknown = (SchedulerCondition.BROKER_CONNECTED, SchedulerCondition.DATA_FRESH, SchedulerCondition.BROKER_IN_SYNC)
+    # What it said last of unmonitored positions and of itself stays true, unless its silence has put that in doubt.
+    known = {SchedulerCondition.PAUSED, SchedulerCondition.RUNNER_LEADING} | (_LAST_WORDS - facts.borrowed)
+    unknown = [kind for kind in RUNNER_CONDITIONS if kind not in known]
     return [
         _condition(SchedulerCondition.PAUSED, facts.paused, gone, facts),
         _condition(SchedulerCondition.RUNNER_LEADING, False, Cause(NO_RUNNER, gone.message), facts),
