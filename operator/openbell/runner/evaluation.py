@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import structlog
 
@@ -19,7 +20,7 @@ from openbell.domain.clock import Clock
 from openbell.domain.errors import JournalError
 from openbell.domain.money import ZERO
 from openbell.domain.reasons import Reason
-from openbell.domain.signals import Signal
+from openbell.domain.signals import Action, Signal
 from openbell.domain.state import TradingState
 from openbell.engine.cycle import Decision, Terms, Tick, decide
 from openbell.engine.exits import is_exit
@@ -131,7 +132,10 @@ class Evaluation:
     async def _read_bars(self, entries: Iterable[StrategyEntry], now: datetime) -> dict[SeriesKey, BarSeries]:
         needs: dict[SeriesKey, int] = {}
         for entry in entries:
-            data = entry.strategy.data(entry.parameters, entry.settings.bar_seconds)
+            try:
+                data = entry.strategy.data(entry.parameters, entry.settings.bar_seconds)
+            except Exception:  # noqa: BLE001, S112 - foreign code: `_ask` meets the same error, and tells it
+                continue
             for symbol in entry.spec.symbols:
                 key = (symbol, data.bar_seconds)
                 needs[key] = max(needs.get(key, 0), data.warmup)
@@ -179,10 +183,10 @@ class Evaluation:
         now: datetime,
         lots: dict[tuple[str, str], Decimal],
     ) -> Opinion:
-        needs = entry.strategy.data(entry.parameters, entry.settings.bar_seconds)
         signals: list[Signal] = []
         silent: list[Reason] = []
         try:
+            needs = entry.strategy.data(entry.parameters, entry.settings.bar_seconds)
             for symbol in entry.spec.symbols:
                 series = bars.get((symbol, needs.bar_seconds))
                 if series is None or len(series) < needs.warmup:
@@ -199,7 +203,7 @@ class Evaluation:
                     version=entry.strategy.version,
                     parameters_hash=entry.parameters_hash,
                 )
-                said = tuple(entry.strategy.evaluate(context))
+                said = tuple(checked(each, context) for each in entry.strategy.evaluate(context))
                 signals.extend(said)
                 if not said:
                     silent.append(Reason.NO_SIGNAL)
@@ -313,6 +317,32 @@ class Evaluation:
         ledger.count_evaluated([entry.name for entry in entries], now)
         self._metrics.evaluations.inc()
         await self._situation.desk.save_statistics()
+
+
+def checked(said: object, context: Context[Any]) -> Signal:
+    """What a strategy said, if it is a signal that can be decided. Raises TypeError or ValueError where it is not."""
+    if not isinstance(said, Signal):
+        raise TypeError(f"evaluate gave {said!r}, which is a {type(said).__name__}; it must give signals")
+    if (said.strategy, said.symbol) != (context.strategy, context.symbol):
+        raise ValueError(
+            f"evaluate gave a signal of {said.strategy} on {said.symbol} when {context.strategy} was asked of "
+            f"{context.symbol}"
+        )
+    for name, kinds in _FIELD_TYPES.items():
+        value = getattr(said, name)
+        if not isinstance(value, kinds):
+            raise TypeError(f"the signal's {name} is {value!r}, which is a {type(value).__name__}")
+    return said
+
+
+_FIELD_TYPES: Mapping[str, tuple[type, ...]] = {
+    "action": (Action,),
+    "confidence": (int, float),
+    "priority": (int,),
+    "bar_time": (datetime,),
+    "valid_until": (datetime,),
+    "reason": (str,),
+}
 
 
 def terms_of(entry: StrategyEntry) -> Terms:
