@@ -19,7 +19,8 @@ log = structlog.get_logger("openbell.reporter")
 COALESCE_SECONDS = 15.0
 RETRY_SECONDS = 1.0
 # A change of one of these is a transition; all else waits for the next coalesced write.
-TRANSITIONS = ("state", "canRun", "brokerConnected", "conditions", "runner")
+TRANSITIONS = ("state", "canRun", "brokerConnected", "runner")
+OF_A_CONDITION = ("type", "status", "reason", "observedGeneration")
 
 Key = tuple[str, str]
 
@@ -82,7 +83,7 @@ class Reporter:
             return True
         if last.status == status:
             return False
-        is_transition = any(last.status.get(part) != status.get(part) for part in TRANSITIONS)
+        is_transition = _transitive(last.status) != _transitive(status)
         return everything or is_transition or self._clock.monotonic() - last.at >= COALESCE_SECONDS
 
     async def _write(self, key: Key, status: Mapping[str, Any]) -> bool:
@@ -95,3 +96,9 @@ class Reporter:
             return False
         self._written[key] = _Written(status, self._clock.monotonic())
         return True
+
+
+def _transitive(status: Mapping[str, Any]) -> object:
+    """What of a status is told at once when it changes; a message that counts seconds is not."""
+    conditions = [[condition.get(part) for part in OF_A_CONDITION] for condition in status.get("conditions", ())]
+    return [status.get(part) for part in TRANSITIONS], conditions
