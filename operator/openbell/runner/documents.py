@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,12 +11,15 @@ from openbell.domain.money import cents, text
 from openbell.domain.positions import Position
 from openbell.domain.statistics import Counters
 from openbell.resources import scheduler, strategy
+from openbell.resources.conditions import Condition
 from openbell.runner.control import StrategyEntry
 from openbell.runner.ledger import SignalRecord, summarise
 from openbell.runner.situation import Situation
 
 MAX_POSITIONS = 50
 SHOWN_SYMBOLS = 3
+MAX_CLAUSE = 1024  # characters: a status with a longer one is refused as a whole
+MAX_MESSAGE = 32_768
 
 
 def moment(value: datetime | None) -> str | None:
@@ -40,14 +43,14 @@ def all_documents(situation: Situation, *, pod: str, owner_tag: str) -> dict[tup
 def scheduler_document(situation: Situation, *, pod: str, owner_tag: str) -> Mapping[str, Any]:
     """The status of the scheduler as far as it is the runner's."""
     ledger, now = situation.ledger, situation.clock.now()
-    positions = ledger.open_positions()
+    positions = sorted(ledger.open_positions(), key=lambda position: (position.strategy, position.symbol))
     acknowledged = situation.supervisor.acknowledged
     account = ledger.account
     return _without_none(
         {
             "state": situation.gate.state.value,
             "canRun": situation.can_run(),
-            "why": situation.why(),
+            "why": _within(situation.why(), MAX_CLAUSE),
             "market": _without_none(
                 {
                     "open": situation.calendar.is_open(now),
@@ -78,7 +81,7 @@ def scheduler_document(situation: Situation, *, pod: str, owner_tag: str) -> Map
                     "version": __version__,
                 }
             ),
-            "conditions": [condition.to_dict() for condition in situation.refresh_conditions()],
+            "conditions": _conditions(situation.refresh_conditions()),
         }
     )
 
@@ -95,7 +98,7 @@ def strategy_document(situation: Situation, entry: StrategyEntry) -> Mapping[str
     return _without_none(
         {
             "state": situation.gate.state_of(entry.name).value,
-            "why": situation.strategy_why(entry),
+            "why": _within(situation.strategy_why(entry), MAX_CLAUSE),
             "symbols": f"{shown} +{more}" if more > 0 else shown,
             "stats": {
                 **counters_document(counters),
@@ -104,7 +107,7 @@ def strategy_document(situation: Situation, entry: StrategyEntry) -> Mapping[str
             "lastSignal": _last_signal(last),
             "openPositions": len(positions),
             "pnl": {"total": text(cents(total))},
-            "conditions": [condition.to_dict() for condition in situation.refresh_strategy(entry)],
+            "conditions": _conditions(situation.refresh_strategy(entry)),
         }
     )
 
@@ -123,6 +126,16 @@ def counters_document(counters: Counters) -> dict[str, Any]:
             "lastTrade": moment(counters.last_trade),
         }
     )
+
+
+def _conditions(conditions: Iterable[Condition]) -> list[dict[str, Any]]:
+    documents = [condition.to_dict() for condition in conditions]
+    return [{**each, "message": _within(each["message"], MAX_MESSAGE)} for each in documents]
+
+
+def _within(clause: str, length: int) -> str:
+    """The clause, cut to what the schema holds: an error's text can be of any length."""
+    return clause if len(clause) <= length else clause[: length - 1] + "…"
 
 
 def _pnl(situation: Situation) -> dict[str, str]:
@@ -150,7 +163,7 @@ def _last_signal(record: SignalRecord | None) -> dict[str, Any] | None:
     return {
         "symbol": record.signal.symbol,
         "action": record.signal.action.value,
-        "confidence": round(record.signal.confidence, 4),
+        "confidence": round(record.shown_confidence, 4),
         "time": moment(record.signal.bar_time),
         "outcome": record.reason.value,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,12 @@ class SignalRecord:
     reason: Reason
     detail: str
     order_ref: str | None = None
+
+    @property
+    def shown_confidence(self) -> float:
+        """The confidence as a number that can be shown: within [0, 1], 0 where the strategy gave none."""
+        given = float(self.signal.confidence)
+        return min(1.0, max(0.0, given)) if math.isfinite(given) else 0.0
 
 
 @dataclass(slots=True)

@@ -373,7 +373,7 @@ def signal_view(record: SignalRecord) -> SignalView:
         strategy=signal.strategy,
         symbol=signal.symbol,
         action=signal.action,
-        confidence=signal.confidence,
+        confidence=record.shown_confidence,
         bar_time=signal.bar_time,
         decided_at=record.time,
         reason=signal.reason,
