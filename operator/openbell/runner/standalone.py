@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -63,10 +64,10 @@ class FileSource:
                     f"Strategy {manifest.name}: spec.schedulerRef.name is "
                     f"{item['spec']['schedulerRef']['name']!r}; the scheduler here is {main.name}"
                 )
+            if manifest.name in strategies:
+                raise ManifestError(f"the files have two strategies called {manifest.name!r}; a name is given once")
             strategies[manifest.name] = manifest
-        generation = self._generation(main)
-        numbered = Manifest(main.kind, main.name, main.namespace, main.spec, main.uid, generation, main.annotations)
-        return Observed(numbered, MappingProxyType(strategies))
+        return Observed(self._numbered(main), MappingProxyType(strategies))
 
     async def run(self, on_change: Callable[[Observed], None]) -> None:
         self._on_change = on_change
@@ -77,14 +78,15 @@ class FileSource:
                 self._look()
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _look(self) -> None:
+    def _look(self) -> bool:
+        """Read anew and tell; whether everything was right. What was right last stays in force."""
         try:
             self._observed = self.read()
         except ManifestError as error:
-            # What was right last stays in force.
             log.error("manifest.refused", error=str(error))
-            return
+            return False
         self._on_change(self._observed)
+        return True
 
     def _stamp(self) -> tuple[object, ...]:
         paths = (*self._files, self._kept, *sorted(self._added.glob("*.yaml")))
@@ -94,10 +96,20 @@ class FileSource:
         kept = self._load()
         kept["spec"] = {**kept.get("spec", {}), **spec}
         self._store(kept)
-        self._look()
+        if not self._look():
+            self._patch_last_good(spec)
         if self._observed is None or self._observed.scheduler is None:
             raise ManifestError("the scheduler's manifest cannot be read")
         return self._observed.scheduler.generation
+
+    def _patch_last_good(self, spec: Mapping[str, Any]) -> None:
+        """A file that is wrong just now does not keep a person from pausing what still runs."""
+        last = self._observed
+        if last is None or last.scheduler is None:
+            return
+        patched = replace(last.scheduler, spec=last.scheduler.spec.model_copy(update=dict(spec)))
+        self._observed = replace(last, scheduler=self._numbered(patched))
+        self._on_change(self._observed)
 
     async def create_strategy(self, document: Mapping[str, Any]) -> Manifest:
         manifest = parse_manifest(dict(document))
@@ -134,13 +146,13 @@ class FileSource:
             self._store(kept)
         return {**spec, **kept.get("spec", {})}
 
-    def _generation(self, manifest: Manifest) -> int:
+    def _numbered(self, manifest: Manifest) -> Manifest:
         kept = self._load()
         content = manifest.spec.model_dump_json()
         if kept.get("content") != content:
             kept = {**kept, "content": content, "generation": int(kept.get("generation", 0)) + 1}
             self._store(kept)
-        return int(kept["generation"])
+        return replace(manifest, generation=int(kept["generation"]))
 
 
 def _default_scheduler() -> dict[str, Any]:
