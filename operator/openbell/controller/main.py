@@ -93,6 +93,7 @@ class Operator:
         """In front of every write of ours: the shared rate limit, and leadership."""
         await self._bucket.take()
         if self._settings.elect and self._elector.elected.is_set() and not self._elector.leads():
+            self._elector.give_up()
             raise NotLeadingError("the operator's lease has passed its deadline, so nothing may be written")
 
     def stop(self) -> None:
@@ -150,6 +151,7 @@ class Operator:
 
     def _lost(self, why: str) -> None:
         log.error("operator.lost_leadership", why=why)
+        self._stop.set()
         self._end_process(EXIT_LOST)
 
     # -- work --------------------------------------------------------------------------------------------------------
@@ -157,8 +159,10 @@ class Operator:
     async def _work(self, key: Key) -> float | None:
         try:
             after = await self._reconciler.reconcile(key)
-        except (ClusterError, NotLeadingError) as error:
-            conflict = isinstance(error, ClusterError) and error.status == 409
+        except NotLeadingError:
+            return None  # the process is ending, and has said why
+        except ClusterError as error:
+            conflict = error.status == 409
             log.log(20 if conflict else 30, "reconcile.failed", **key._asdict(), error=str(error))
             self.metrics.reconciled("error")
             raise
