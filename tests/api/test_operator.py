@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 from apiserver import ApiServer
 from operating import CHILDREN, JSON_PATCH, World, condition_of, grant, operating, owned_paths, quiet
+from structlog.testing import capture_logs
 
 from openbell.controller import silence
+from openbell.controller.main import Operator
+from openbell.controller.reconcile import Key
 from openbell.kube.client import Object
+from openbell.kube.lease import boot_time
+from openbell.kube.resources import TRADING_SCHEDULERS
 
 REPAIR_SECONDS = 5.0
 
@@ -24,6 +30,16 @@ def world(api_server: ApiServer, namespace: str, tmp_path: Path) -> World:
 
 async def scheduler(world: World, name: str = "alpha", **spec: Any) -> Object:
     return await world.create("TradingScheduler", name, spec={"enabled": True} | spec)
+
+
+async def events(world: World, name: str = "alpha") -> list[tuple[str, str]]:
+    """Type and reason of each Event about an object of ours, as soon as there is one."""
+    async with asyncio.timeout(5):
+        while True:
+            listed = (await world.request("GET", "Event")).body["items"]
+            if told := sorted((each["type"], each["reason"]) for each in listed if each["regarding"]["name"] == name):
+                return told
+            await asyncio.sleep(0.05)
 
 
 async def all_children(world: World) -> dict[str, Object]:
@@ -60,6 +76,7 @@ async def test_a_scheduler_gets_all_its_children_and_the_volume_alone_is_nobodys
         assert len(secret["data"]["token"]) >= 40
         message = await world.condition("TradingScheduler", "alpha", "Ready", "False", "RunnerStarting")
         assert message == "the runner pod is not ready yet"
+        assert await events(world) == [("Normal", "RunnerStarting")]  # nothing that a person must look at
         status = (await world.get("TradingScheduler", "alpha") or {})["status"]
         assert status["observedGeneration"] == 1
         assert status["strategies"]["total"] == 0
@@ -391,9 +408,20 @@ async def test_one_event_tells_each_turn(world: World) -> None:
         await quiet(operator, 1.0)
         await world.patch("TradingScheduler", "alpha", {"metadata": {"annotations": {"x": "y"}}})
         await quiet(operator, 1.0)
-        listed = await world.request("GET", "Event")
-        told = [each["reason"] for each in listed.body["items"] if each["regarding"]["name"] == "alpha"]
-        assert sorted(told) == ["BrokerNotAvailable", "BrokerNotAvailable"]  # of Ready and of Stalled
+        assert await events(world) == [("Warning", "BrokerNotAvailable")] * 2  # of Ready and of Stalled
+
+
+async def test_live_needs_the_charts_word_too_and_stalls_with_it_all_the_same(world: World) -> None:
+    live = {"mode": "Live", "broker": {"type": "IBKR", "ibkr": {"host": "gw", "account": "U1"}}}
+    async with operating(world):
+        await scheduler(world, **live)
+        message = await world.condition("TradingScheduler", "alpha", "Stalled", "True", "LiveNotAllowed")
+        assert "allowLiveTrading, which is false" in message
+        assert replicas(await world.until("Deployment", "alpha-runner", bool)) == 0
+    async with operating(world, allow_live=True):
+        message = await world.condition("TradingScheduler", "alpha", "Stalled", "True", "BrokerNotAvailable")
+        assert "allowLiveTrading is true" in message
+        assert replicas(await world.get("Deployment", "alpha-runner")) == 0
 
 
 async def test_a_pod_template_that_the_api_refuses_is_told_and_can_be_mended(world: World) -> None:
@@ -414,6 +442,81 @@ async def test_two_operators_do_not_work_at_once_and_the_second_takes_over_at_on
         lease = await world.until("Lease", "openbell-operator", bool)
         assert lease["spec"]["holderIdentity"] == "one"
     assert await asyncio.wait_for(other, 10) == "two"
+
+
+async def test_a_lease_that_is_taken_ends_the_process_with_one_line(world: World) -> None:
+    with capture_logs() as logs:
+        async with operating(world):
+            thief = {"spec": {"holderIdentity": "thief"}}
+            assert (await world.patch("Lease", "openbell-operator", thief)).status == 200
+            async with asyncio.timeout(10):
+                while not world.ended:  # noqa: ASYNC110 - a process that ends tells nobody
+                    await asyncio.sleep(0.05)
+    assert world.ended == [1]
+    told = [each for each in logs if each["log_level"] in ("warning", "error", "critical")]
+    assert [each["event"] for each in told] == ["operator.lost_leadership"]
+    assert told[0]["why"] == "the lease was taken by thief"
+
+
+async def test_the_first_write_after_the_deadline_ends_the_process_and_no_other_follows(world: World) -> None:
+    for name in ("alpha", "beta", "gamma"):
+        await scheduler(world, name)
+    with capture_logs() as logs:
+        async with operating(world) as operator:
+            await raised(world, "gamma-runner")
+            await quiet(operator)
+            before = await world.writes()
+            operator._elector.boot_time = lambda: boot_time() + 60  # as after a minute without a turn
+            for name in ("alpha", "beta", "gamma"):
+                await world.delete("Role", f"{name}-runner")
+            async with asyncio.timeout(10):
+                while not world.ended:  # noqa: ASYNC110 - a process that ends tells nobody
+                    await asyncio.sleep(0.01)
+            assert await world.writes() - before == 3  # the deletions above
+    assert world.ended == [1]
+    told = [each for each in logs if each["log_level"] in ("warning", "error", "critical")]
+    assert [each["event"] for each in told] == ["operator.lost_leadership"]
+
+
+def asked(operator: Operator, method: str, code: str) -> float:
+    labels = {"method": method, "code": code}
+    return operator.metrics.registry.get_sample_value("rest_client_requests_total", labels) or 0.0
+
+
+async def test_a_namespace_that_is_ending_is_left_in_peace(world: World) -> None:
+    with capture_logs() as logs:
+        async with operating(world) as operator:
+            await scheduler(world)
+            await world.create("Strategy", "mom", spec=STRATEGY)
+            await world.condition("Strategy", "mom", "Accepted", "True", "Accepted")
+            await raised(world)
+            await quiet(operator)
+            path = f"/api/v1/namespaces/{world.namespace}"
+            assert (await asyncio.to_thread(world.server.request, "DELETE", path)).status == 200
+            await world.delete("Service", "alpha-api")
+            await world.patch("Strategy", "mom", {"spec": {"parameters": {"nonsense": 1}}})
+            await world.condition("Strategy", "mom", "Accepted", "False", "InvalidParameters")
+            await quiet(operator, 2.0)
+            assert 1 <= asked(operator, "PATCH", "403") <= 3  # the service: at each event, and not again by itself
+            assert asked(operator, "POST", "403") == 1  # the Event of the strategy
+            assert operator.metrics.events_lost._value.get() == 0
+            stalled = condition_of(await world.get("TradingScheduler", "alpha"), "Stalled")
+            assert stalled["status"] == "False"
+    assert [each for each in logs if each["log_level"] not in ("debug", "info")] == []
+
+
+async def test_an_object_that_has_gone_meanwhile_is_not_tried_again(world: World) -> None:
+    with capture_logs() as logs:
+        async with operating(world) as operator:
+            made = await scheduler(world)
+            await raised(world)
+            metadata = made["metadata"] | {"name": "ghost", "uid": str(uuid.uuid4())}
+            operator.cache.observe(TRADING_SCHEDULERS, made | {"metadata": metadata, "status": {}})
+            operator.queue.add(Key("TradingScheduler", world.namespace, "ghost"))
+            await quiet(operator, 2.0)
+            assert asked(operator, "PATCH", "404") == 1
+            assert operator.metrics.retries._value.get() == 0
+    assert [each for each in logs if each["log_level"] not in ("debug", "info")] == []
 
 
 async def _second(world: World) -> str:

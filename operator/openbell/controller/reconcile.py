@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from openbell.controller.accounts import Accounts
+from openbell.controller.accounts import Accounts, account_of
 from openbell.controller.cache import Cache, Name
 from openbell.controller.children import FIELD_MANAGER, VOLUME_MANAGER, Children
 from openbell.controller.deletion import DeletionFacts, decide_deletion
@@ -20,6 +20,7 @@ from openbell.controller.desired.owner import CANARY_LABEL, CONFIRM_ANNOTATION, 
 from openbell.controller.desired.storage import volume_claim, volume_upkeep
 from openbell.controller.desired.workload import IMAGE_ANNOTATION, deployment
 from openbell.controller.diff import larger_quantity
+from openbell.controller.ending import is_expected
 from openbell.controller.handover import STATUS_MANAGER, borrowed_of, kept_whole
 from openbell.controller.metrics import OperatorMetrics
 from openbell.controller.parameters import validate_parameters
@@ -27,6 +28,7 @@ from openbell.controller.recorder import Recorder
 from openbell.controller.rollout import RolloutFacts, decide_rollout, is_rolled_out, pods_alive, trouble_of
 from openbell.controller.settings import OperatorSettings
 from openbell.controller.silence import LeaseWatch, Verdict
+from openbell.controller.stall import stall_of
 from openbell.controller.status import (
     UNREACHABLE,
     Cause,
@@ -56,7 +58,6 @@ from openbell.resources.load import parse_spec
 from openbell.resources.policies import StoppedPositions, StoppedRunner
 from openbell.resources.scheduler import SchedulerSpec
 from openbell.resources.strategy import StrategySpec
-from openbell.resources.surroundings import BrokerType
 
 RETRY_REFUSED_SECONDS = 30.0
 LOOK_AGAIN_SECONDS = 5.0
@@ -103,7 +104,19 @@ class Reconciler:
         self._tokens_tried: dict[Name, str] = {}
 
     async def reconcile(self, key: Key) -> float | None:
-        """In how many seconds to come again, or None. Raises ClusterError, after which the queue backs off."""
+        """In how many seconds to come again, or None. Raises ClusterError, after which the queue backs off.
+
+        What a deletion has overtaken is done: the deletion's own event brings what is left to do.
+        """
+        try:
+            return await self._reconcile(key)
+        except ClusterError as error:
+            if not is_expected(error):
+                raise
+            log.debug("reconcile.needless", **key._asdict(), error=str(error))
+            return None
+
+    async def _reconcile(self, key: Key) -> float | None:
         name = (key.namespace, key.name)
         if key.kind == STRATEGIES.kind:
             return await self._strategy(name)
@@ -150,7 +163,7 @@ class Reconciler:
             stall = await self._volume(owner, spec, obj) or stall
             progress = await self._workload(name, owner, spec, obj, is_stalled=stall is not None)
         except ClusterError as error:
-            if error.status not in REFUSALS:
+            if error.status not in REFUSALS or is_expected(error):
                 raise
             stall = Cause("ApplyRefused", str(error)[:1000])
         await self._token_again(name, owner, spec)
@@ -159,18 +172,9 @@ class Reconciler:
     def _stall(self, name: Name, obj: Object, spec: SchedulerSpec) -> Cause | None:
         """What keeps a valid scheduler from having a runner."""
         metadata = obj["metadata"]
-        ibkr = spec.broker.ibkr
-        account = (ibkr.host.lower(), ibkr.account) if spec.broker.type is BrokerType.IBKR and ibkr else None
+        account = account_of(obj.get("spec") or {})
         self._enqueue_others(self._accounts.claim(name, account, metadata["creationTimestamp"], metadata["uid"]))
-        holder = self._accounts.holder_before(name)
-        if holder is not None:
-            where = f"{account[1] or 'the only account'} at {account[0]}" if account else ""
-            return Cause(
-                "AccountInUse", f"the account {where} belongs to {holder[0]}/{holder[1]}, which named it first"
-            )
-        if spec.broker.type is BrokerType.IBKR:
-            return Cause("BrokerNotAvailable", "this version of Openbell has no adapter for spec.broker.type IBKR")
-        return None
+        return stall_of(spec, account, self._accounts.holder_before(name), allow_live=self._settings.allow_live)
 
     async def _hold_finalizer(self, owner: Owner, obj: Object, *, wanted: bool) -> None:
         present = FINALIZER in obj["metadata"].get("finalizers", [])

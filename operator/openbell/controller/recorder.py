@@ -8,6 +8,7 @@ from datetime import datetime
 
 import structlog
 
+from openbell.controller.ending import is_expected
 from openbell.domain.errors import ClusterError
 from openbell.kube.client import KubeClient
 from openbell.kube.lease import micro_time
@@ -17,6 +18,8 @@ from openbell.resources.status import ConditionStatus
 
 CONTROLLER = "openbell.dev/operator"
 NOTE_LENGTH = 1000
+ORDINARY = frozenset({"RunnerStarting", "RunnerBehind", "PodTerminating", "WaitingForPod", "Stopping"})
+"""What a scheduler that is not Ready goes through by itself; any other reason is for a person to look at."""
 _TOLD = frozenset({SchedulerCondition.READY, SchedulerCondition.STALLED, StrategyCondition.ACCEPTED})
 
 log = structlog.get_logger("openbell.controller")
@@ -33,10 +36,16 @@ def is_told(condition: Condition) -> bool:
     return condition.type in _TOLD
 
 
+def is_warning(condition: Condition) -> bool:
+    """Whether a person must look at it, as opposed to what comes and goes in ordinary life."""
+    if condition.type == SchedulerCondition.STALLED:
+        return condition.status is ConditionStatus.TRUE
+    return condition.status is not ConditionStatus.TRUE and condition.reason not in ORDINARY
+
+
 def event(regarding: Object, condition: Condition, *, now: datetime, name: str, instance: str) -> Object:
     """The Event of one turned condition. `name` must be unique in the namespace."""
     metadata = regarding["metadata"]
-    bad = condition.type == SchedulerCondition.STALLED or condition.status is not ConditionStatus.TRUE
     return {
         "apiVersion": EVENTS.api_version,
         "kind": EVENTS.kind,
@@ -47,7 +56,7 @@ def event(regarding: Object, condition: Condition, *, now: datetime, name: str, 
         "action": "Reconcile",
         "reason": condition.reason,
         "note": condition.message[:NOTE_LENGTH],
-        "type": "Warning" if bad else "Normal",
+        "type": "Warning" if is_warning(condition) else "Normal",
         "regarding": {
             "apiVersion": regarding["apiVersion"],
             "kind": regarding["kind"],
@@ -59,7 +68,10 @@ def event(regarding: Object, condition: Condition, *, now: datetime, name: str, 
 
 
 class Recorder:
-    """Writes Events; one that cannot be written is counted by `on_failure` and left."""
+    """Writes Events; one that cannot be written is counted by `on_failure` and left.
+
+    Nobody needs one about what is being deleted, so its refusal does not count.
+    """
 
     def __init__(
         self, client: KubeClient, instance: str, now: Callable[[], datetime], on_failure: Callable[[], None]
@@ -77,5 +89,8 @@ class Recorder:
                     event(regarding, condition, now=self._now(), name=name, instance=self._instance)
                 )
             except ClusterError as error:
+                if is_expected(error):
+                    log.debug("event.needless", reason=condition.reason, error=str(error))
+                    continue
                 self._on_failure()
                 log.warning("event.lost", reason=condition.reason, error=str(error))

@@ -15,7 +15,7 @@ DEFAULT_PORT = 8080
 
 @dataclass(frozen=True, slots=True)
 class OperatorSettings:
-    """Namespaces to watch (none: all), who we are, the runners' image, and how hard we may work."""
+    """Namespaces to watch (none: all), who we are, the runners' image, how hard to work, whether Live is allowed."""
 
     namespace: str = "default"
     identity: str = "openbell-operator"
@@ -29,6 +29,7 @@ class OperatorSettings:
     resync_seconds: float = 600.0
     canary_seconds: float = 30.0
     elect: bool = True
+    allow_live: bool = False
 
     @property
     def canary_namespace(self) -> str:
@@ -53,7 +54,15 @@ class OperatorSettings:
             write_rate=_number(environment, "OPENBELL_WRITE_RATE", default.write_rate, 1, 100_000),
             write_burst=_number(environment, "OPENBELL_WRITE_BURST", default.write_burst, 1, 100_000),
             resync_seconds=_number(environment, "OPENBELL_RESYNC_SECONDS", default.resync_seconds, 10, 86_400),
+            allow_live=_truth(environment, "OPENBELL_ALLOW_LIVE"),
         )
+
+
+def _truth(environment: Mapping[str, str], name: str) -> bool:
+    text = environment.get(name, "")
+    if text not in ("", "true", "false"):
+        raise ManifestError(f"{name} is {text!r}; allowed is true or false.")
+    return text == "true"
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, least: float, most: float) -> float:

@@ -16,7 +16,7 @@ WHOLE = (*REQUIRED, "observedGeneration")
 
 
 def books(manager: str, operation: str = "Apply", **fields: tuple[str, ...]) -> dict[str, Any]:
-    conditions = {
+    conditions: dict[str, Any] = {
         f"k:{json.dumps({'type': kind}, separators=(',', ':'))}": {".": {}} | {f"f:{each}": {} for each in owned}
         for kind, owned in fields.items()
     }

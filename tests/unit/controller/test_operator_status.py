@@ -156,7 +156,13 @@ def test_an_event_comes_once_for_a_turn_and_never_for_a_repeat() -> None:
     ("condition", "kind"),
     [
         (Condition.of("Ready", True, "RunnerReady", "m", 1), "Normal"),
-        (Condition.of("Ready", False, "RunnerStarting", "m", 1), "Warning"),
+        (Condition.of("Ready", False, "RunnerStarting", "m", 1), "Normal"),
+        (Condition.of("Ready", False, "WaitingForPod", "m", 1), "Normal"),
+        (Condition.of("Ready", False, "ImagePullBackOff", "m", 1), "Warning"),
+        (Condition.of("Ready", False, "RunnerUnreachable", "m", 1), "Warning"),
+        (Condition.of("RunnerLeading", None, "RunnerUnreachable", "m", 1), "Warning"),
+        (Condition.of("Accepted", False, "InvalidParameters", "m", 1), "Warning"),
+        (Condition.of("Accepted", True, "Accepted", "m", 1), "Normal"),
         (Condition.of("Stalled", True, "AccountInUse", "m", 1), "Warning"),
     ],
 )
