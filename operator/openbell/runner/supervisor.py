@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from openbell.domain.clock import Clock
-from openbell.domain.state import TradingState
+from openbell.domain.state import TradingState, safer
 from openbell.runner.desk import Desk
 from openbell.runner.gate import Gate
 from openbell.runner.ledger import Ledger
@@ -85,7 +85,7 @@ class Supervisor:
 
     def hold(self, state: TradingState) -> None:
         """Close the gate by REST before the resource says so; never opens anything."""
-        self._gate.held = state
+        self._gate.held = safer(self._gate.held, state)  # a stop that the resource does not say yet is no pause
         self._held_until = None
         self._announce()
 

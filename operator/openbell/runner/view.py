@@ -280,13 +280,12 @@ class View:
         return await self._hold_and_patch(TradingState.PAUSED, {"paused": True}, wait_seconds)
 
     async def _patch(self, spec: Mapping[str, Any], wait_seconds: float) -> LifecycleResult:
-        replaced = await self._forget_patching()
+        waiting = await self._forget_patching()
         try:
-            generation = await self.source.patch_scheduler(spec)
+            generation = await self.source.patch_scheduler({**waiting, **spec})
         except OpenbellError:
             # The gate is still held by what was asked before, so the resource must still come to say it.
-            if replaced is not None:
-                self._start_patching(replaced)
+            self._start_patching(waiting)
             raise
         self.situation.supervisor.hold_until(generation)
         return LifecycleResult(generation, await self._acknowledged(generation, wait_seconds))
@@ -294,21 +293,27 @@ class View:
     async def _hold_and_patch(
         self, state: TradingState, spec: Mapping[str, Any], wait_seconds: float
     ) -> LifecycleResult:
-        """The gate first; when the API server is away the hold stays and the patch is tried until it goes through."""
+        """The gate first; when the API server is away the hold stays and the patch is tried until it goes through.
+
+        Where the resource refuses the patch for good, the gate stays closed until the next word that it takes.
+        """
         self.situation.supervisor.hold(state)
-        await self._forget_patching()
+        waiting = await self._forget_patching()
         try:
-            generation = await self.source.patch_scheduler(spec)
+            generation = await self.source.patch_scheduler({**waiting, **spec})
         except ClusterError as error:
             if error.status is not None and error.status < 500 and error.status not in PASSING:
+                self._start_patching(waiting)
                 raise
             log.warning("lifecycle.held", state=state.value, error=str(error))
-            self._start_patching(spec)
+            self._start_patching({**waiting, **spec})
             return LifecycleResult(None, acknowledged=False)
         self.situation.supervisor.hold_until(generation)
         return LifecycleResult(generation, await self._acknowledged(generation, wait_seconds))
 
     def _start_patching(self, spec: Mapping[str, Any]) -> None:
+        if not spec:
+            return
         self._unpatched = spec
         self._patching = asyncio.create_task(self._keep_patching(spec))
 
@@ -322,11 +327,11 @@ class View:
             self.situation.supervisor.hold_until(generation)
             return
 
-    async def _forget_patching(self) -> Mapping[str, Any] | None:
-        """A newer word replaces one that has not reached the API server yet; what was replaced."""
+    async def _forget_patching(self) -> Mapping[str, Any]:
+        """What has not reached the API server yet; a newer word on the same field replaces it, else both are said."""
         patching, self._patching = self._patching, None
         if patching is None or patching.done():
-            return None
+            return {}
         patching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await patching
