@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,19 @@ from apiserver import Answer, ApiServer
 from operating import World, condition_of, grant, operating, quiet
 
 from openbell.controller import silence
+from openbell.controller.handover import borrowed_of, kept_whole
 from openbell.controller.main import Operator
-from openbell.resources.conditions import RUNNER_CONDITIONS
+from openbell.controller.projection import project
+from openbell.controller.status import SchedulerFacts, scheduler_status
+from openbell.domain.state import TradingState
+from openbell.kube.resources import TRADING_SCHEDULERS
+from openbell.resources.conditions import RUNNER_CONDITIONS, conditions_of
 
 APPLY = "application/apply-patch+yaml"
 OPERATOR, RUNNER = "openbell-operator-status", "openbell-runner"
 BEGAN = "2026-11-24T12:00:00Z"
+GONE = "there is no runner pod"
+REASONS = ("NoRunner", "Stopped", "RunnerUnreachable", "Running")
 
 
 @pytest.fixture
@@ -225,3 +234,49 @@ async def test_an_operator_that_restarts_in_the_middle_keeps_the_entries_whole_a
         await quiet(again)
         assert await owned_by_operator(world) == set()
         assert refused(again) == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_whatever_the_two_say_in_whatever_order_no_write_is_refused(world: World, seed: int) -> None:
+    """The operator's words by its own functions, the runner's by chance, with few values so that many are shared."""
+    chance = random.Random(seed)
+    await world.create("TradingScheduler", "alpha", spec={})
+    kinds = [kind for kind in RUNNER_CONDITIONS if chance.random() < 0.7]
+    generation, moment = 1, datetime(2026, 11, 24, 12, tzinfo=UTC)
+    for step in range(40):
+        generation += chance.random() < 0.3
+        moment += timedelta(seconds=chance.choice((0, 1)))
+        live = project(TRADING_SCHEDULERS, await world.get("TradingScheduler", "alpha") or {})
+        if chance.random() < 0.4:
+            words = [
+                entry(
+                    kind,
+                    status=chance.choice(("False", "Unknown")),
+                    reason=chance.choice(REASONS),
+                    message=chance.choice(("m", GONE)),
+                    at=generation,
+                )
+                for kind in kinds
+            ]
+            answer = await says(world, RUNNER, words)
+        else:
+            facts = SchedulerFacts(
+                generation=generation,
+                asked=TradingState.STOPPED,
+                paused=chance.random() < 0.5,
+                live=conditions_of(live),
+                pod_ready=False,
+                runner_leads=False,
+                runner_is_silent=chance.random() < 0.5,
+                runner_is_absent=chance.random() < 0.3,
+                borrowed=frozenset(kind for kind, is_torn in borrowed_of(live).items() if is_torn),
+            )
+            answer = await says(world, OPERATOR, kept_whole(scheduler_status(facts, moment)["conditions"], live))
+        assert answer.status == 200, (step, answer.message)
+    # Once the runner has spoken, the operator can let go of everything.
+    assert (await says(world, RUNNER, [entry(kind, message="last") for kind in kinds])).status == 200
+    live = project(TRADING_SCHEDULERS, await world.get("TradingScheduler", "alpha") or {})
+    assert kept_whole([], live) == []
+    assert (await says(world, OPERATOR, [entry("Ready")])).status == 200
+    assert await owned_by_operator(world) == set()
+    assert {kind for kind, reason in (await reasons(world)).items() if reason} == set(kinds)

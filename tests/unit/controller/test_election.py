@@ -7,14 +7,19 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from fake_cluster import FakeCluster
+from structlog.testing import capture_logs
 
 from openbell.controller import election
 from openbell.controller.election import LEASE_NAME, Elector
-from openbell.domain.errors import ClusterError
+from openbell.controller.main import Operator
+from openbell.controller.metrics import OperatorMetrics
+from openbell.controller.settings import OperatorSettings
+from openbell.domain.errors import ClusterError, NotLeadingError
 from openbell.kube.client import KubeClient
 from openbell.kube.lease import LEASE_DURATION_SECONDS, RENEW_DEADLINE_SECONDS
 
@@ -172,3 +177,18 @@ async def test_however_many_see_it_a_loss_is_told_once() -> None:
             one.elector.give_up()
         await asyncio.wait_for(task, 5)
     assert len(one.lost) == 1
+
+
+async def test_the_first_write_that_comes_too_late_ends_the_process_with_one_line() -> None:
+    ended: list[int] = []
+    cluster = cast(KubeClient, SimpleNamespace(credentials=None))
+    metrics = OperatorMetrics(version="0", process=False)
+    operator = Operator(cluster, cluster, OperatorSettings(), metrics=metrics, end_process=ended.append)
+    await operator.before_write()  # nobody has been elected yet
+    operator._elector.elected.set()  # and its deadline, never set, has passed
+    with capture_logs() as logs:
+        for _ in range(3):
+            with pytest.raises(NotLeadingError, match="nothing may be written"):
+                await operator.before_write()
+    assert ended == [1]
+    assert [each["event"] for each in logs] == ["operator.lost_leadership"]
