@@ -169,6 +169,11 @@ class Journal:
         )
         return await self._run("writing an adjustment", work)
 
+    async def split_intents(self, symbol: str, ratio: Decimal) -> None:
+        """Write what a stock split of `ratio` new shares for one old makes of the symbol's open intents."""
+        work = partial(writes.split_intents, symbol=symbol, ratio=ratio, now=self._clock.now())
+        await self._run("writing a split", work)
+
     async def save_positions(self, positions: Sequence[Position]) -> None:
         """Write best price, policy and exit sequence of known positions; the sequence never goes back.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 
 from openbell.domain.money import ZERO
 from openbell.domain.orders import Fill, IntentState, OrderUpdate
@@ -64,5 +65,25 @@ def after_fill(record: IntentRecord, fill: Fill, now: datetime) -> IntentRecord:
         filled=filled,
         reported=max(record.reported, filled),
         average_price=(record.average_price * record.filled + fill.price * fill.quantity) / filled,
+        updated_at=now,
+    )
+
+
+def after_split(record: IntentRecord, ratio: Decimal, now: datetime) -> IntentRecord:
+    """The record after a stock split of `ratio` new shares for one old, as the broker splits a working order."""
+    intent = record.intent
+    split = replace(
+        intent,
+        quantity=intent.quantity * ratio,
+        reference_price=intent.reference_price / ratio,
+        limit_price=None if intent.limit_price is None else intent.limit_price / ratio,
+        stop_price=None if intent.stop_price is None else intent.stop_price / ratio,
+    )
+    return replace(
+        record,
+        intent=split,
+        filled=record.filled * ratio,
+        reported=record.reported * ratio,
+        average_price=record.average_price / ratio,
         updated_at=now,
     )

@@ -19,7 +19,7 @@ from openbell.domain.positions import ClosedTrade, Position
 from openbell.domain.statistics import Statistics
 from openbell.journal import reads, rows, schema
 from openbell.journal.killpoints import reach
-from openbell.journal.lifecycle import after_fill, after_update
+from openbell.journal.lifecycle import after_fill, after_split, after_update
 from openbell.journal.values import IntentRecord
 
 # Built once: building a statement costs more than running it.
@@ -84,6 +84,20 @@ def record_update(connection: Connection, *, update: OrderUpdate, now: datetime)
         _write_record(connection, changed)
         reach("journal.update.written")
     return changed.state
+
+
+def split_intents(connection: Connection, *, symbol: str, ratio: Decimal, now: datetime) -> None:
+    """Split every open intent of a symbol."""
+    table = schema.intents
+    for record in reads.open_records(connection):
+        if record.intent.symbol == symbol:
+            split = after_split(record, ratio, now)
+            priced = {
+                name: getattr(split.intent, name)
+                for name in ("quantity", "reference_price", "limit_price", "stop_price")
+            }
+            connection.execute(update_rows(table).where(table.c.order_ref == split.intent.order_ref).values(priced))
+            _write_record(connection, split)
 
 
 def record_fill(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 
 import structlog
 
@@ -22,7 +23,7 @@ from openbell.domain.positions import ClosedTrade, ExitPolicy, Position
 from openbell.domain.reasons import Reason
 from openbell.engine.portfolio import Booked, book
 from openbell.journal import IntentRecord, Journal, killpoints
-from openbell.journal.lifecycle import after_fill, after_update
+from openbell.journal.lifecycle import after_fill, after_split, after_update
 from openbell.runner.gate import Gate
 from openbell.runner.ledger import Ledger, counted_fill, counted_rejection
 from openbell.runner.writing import Writing
@@ -346,6 +347,15 @@ class Desk:
         """Write best prices and exit sequences down."""
         async with self._booking:
             await self._writing.write(lambda: self._journal.save_positions(positions), None)
+
+    async def split(self, symbol: str, ratio: Decimal) -> None:
+        """Follow a stock split, by which the broker makes `ratio` new shares of one also in orders under way."""
+        async with self._booking:
+            for flying in self.in_flight.values():
+                if flying.intent.symbol == symbol:
+                    flying.record = after_split(flying.record, ratio, self._clock.now())
+                    self._ledger.put_order(flying.record)
+            await self._writing.write(lambda: self._journal.split_intents(symbol, ratio), None)
 
     async def let_go(self, position: Position, closed: ClosedTrade) -> None:
         """Book that the broker no longer holds a position, though no order of ours left it."""

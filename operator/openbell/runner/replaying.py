@@ -202,6 +202,7 @@ class ReplayLoop:
 
     async def _split(self, each: Split) -> None:
         self._broker.apply_split(each.symbol, each.date, each.ratio)
+        await self._situation.desk.split(each.symbol, each.ratio)
         for position in self._situation.ledger.open_positions():
             if position.symbol == each.symbol:
                 after = split_position(position, each.ratio)
