@@ -83,7 +83,9 @@ class SchedulerSpec(Model):
     market_data: MarketDataSpec = Field(default_factory=MarketDataSpec, description="Where bars and quotes come from.")
     sizing: SizingSpec = Field(default_factory=SizingSpec, description="How large an entry is.")
     risk: RiskSpec = Field(default_factory=RiskSpec, description="Limits that block openings, never exits.")
-    exits: ExitsSpec = Field(default_factory=ExitsSpec, description="When a position is left.")
+    exits: ExitsSpec = Field(
+        default_factory=ExitsSpec, description="When a position is left; a change counts for open ones too."
+    )
     journal: JournalSpec = Field(default_factory=JournalSpec, description="Where what happened is kept.")
     runner: RunnerSpec = Field(default_factory=RunnerSpec, description="The pod that trades.")
     api: ApiSpec = Field(default_factory=ApiSpec, description="The runner's REST and WebSocket API.")

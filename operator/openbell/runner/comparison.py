@@ -57,6 +57,8 @@ class Comparison:
         self._due = asyncio.Event()
         self._connected_at: datetime = clock.now()
         self._comparing = asyncio.Lock()
+        self.accept: Callable[[Recovery], Recovery] = lambda found: found  # a person's word on what is lost
+        self.on_connected: Callable[[], None] = lambda: None
         self.why = "not compared yet"
         self.reason = "Comparing"
 
@@ -79,6 +81,7 @@ class Comparison:
         if event.connected:
             self._connected_at = self._clock.now()
             self._due.set()
+            self.on_connected()
 
     def ask(self) -> None:
         """Compare as soon as the broker is connected."""
@@ -108,7 +111,7 @@ class Comparison:
         async with self._comparing:
             booked = self._desk.bookings
             try:
-                found = await self._ask()
+                found = self.accept(await self._ask())
             except StaleEpochError:
                 raise
             except (BrokerError, JournalError) as error:

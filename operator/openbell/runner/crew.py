@@ -103,6 +103,7 @@ class Crew:
         self.desk.restore(state.open_intents)
         self.supervisor = Supervisor(self.gate, self.desk, ledger, clock, metrics, self.announce)
         self.comparison = Comparison(broker, journal, self.desk, self.gate, ledger, clock, metrics, self.announce)
+        self.comparison.accept = loss.without_accepted
         self.situation = Situation(
             clock=clock,
             gate=self.gate,
@@ -141,6 +142,7 @@ class Crew:
             checks_freshness=ground.replay is None,
         )
         self.loops = Loops(self.situation, self.evaluation, self.exits, clock, metrics)
+        self.comparison.on_connected = self.loops.exit_ticker.poke  # exits that were due meanwhile go out at once
         self.reporter = Reporter(
             source,
             lambda: documents.all_documents(self.situation, pod=options.pod, owner_tag=owner),
@@ -182,7 +184,8 @@ class Crew:
             return
         self._control = control
         self._keep_parameters(control)
-        self._loss.confirm(control.scheduler.annotations)
+        if self._loss.confirm(control.scheduler.annotations):
+            self.comparison.ask()
         gate, spec = self.gate, control.spec
         gate.strategies = control.strategy_states()
         gate.broker_required = spec.require_broker_connection
@@ -191,6 +194,8 @@ class Crew:
         self.situation.control = control
         self.situation.calendar = calendar_of(spec.market)
         self.situation.lost_epoch = self._loss.known_epoch
+        self.situation.known_epoch = max(self.situation.known_epoch, observed.known_epoch)
+        self.exits.adopt({name: entry.settings.exits for name, entry in control.entries.items()})
         self.loops.reschedule()
         if UNREACHABLE in observed.reasons:
             self.reporter.forget()

@@ -75,7 +75,8 @@ def scheduler_document(situation: Situation, *, pod: str, owner_tag: str) -> Map
             "runner": _without_none(
                 {
                     "pod": pod or None,
-                    "epoch": situation.fence.epoch or None,
+                    # Until this runner leads, what earlier ones have reached must go on standing there.
+                    "epoch": max(situation.fence.epoch, situation.known_epoch) or None,
                     "ownerTag": owner_tag or None,
                     "observedGeneration": acknowledged.generation if acknowledged else None,
                     "version": __version__,

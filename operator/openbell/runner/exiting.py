@@ -13,7 +13,7 @@ from openbell.domain.answers import Unknown
 from openbell.domain.clock import Clock
 from openbell.domain.money import PRICE_STEP, ZERO, cents
 from openbell.domain.orders import Intent, Side
-from openbell.domain.positions import ClosedTrade, Position
+from openbell.domain.positions import ClosedTrade, ExitPolicy, Position
 from openbell.domain.reasons import ExitReason
 from openbell.engine.cycle import exit_intent
 from openbell.engine.exits import Exit, Hold, decide_exit, exit_quantity, levels
@@ -38,8 +38,19 @@ class Exits:
     owner: str
     _flat_seen: dict[str, int] = field(default_factory=dict)
 
+    def adopt(self, policies: Mapping[str, ExitPolicy]) -> None:
+        """Leave open lots by what their strategies' resources say now; a strategy that is gone leaves them."""
+        for position in self.situation.ledger.open_positions():
+            policy = policies.get(position.strategy, position.policy)
+            if policy != position.policy:
+                self.situation.ledger.put_position(replace(position, policy=policy))
+
     async def check(self, now: datetime | None = None) -> None:
-        """Look at every position; send the exits that are due."""
+        """Look at every position; send the exits that are due.
+
+        While the broker is not connected none is decided, for each would only be written and withdrawn: they go out
+        at the first check after the connection is back.
+        """
         situation = self.situation
         now = now or self.clock.now()
         flattening = situation.gate.flattening
@@ -61,9 +72,9 @@ class Exits:
                 situation.ledger.put_position(kept)
                 if position.policy.trailing is not None:
                     ratcheted.append(kept)
-            intent = self._intent(position, found, held, now) if isinstance(found, Exit) else None
-            if intent is not None:
-                intents.append(intent)
+            if isinstance(found, Exit) and situation.gate.broker_connected:
+                intent = self._intent(position, found, held, now)
+                intents += [intent] if intent is not None else []
         await situation.desk.place(intents)
         if ratcheted:
             await situation.desk.save_positions(ratcheted)

@@ -28,7 +28,6 @@ from openbell.telemetry.metrics import RunnerMetrics
 log = structlog.get_logger("openbell.runner")
 
 LOCK_RETRY_SECONDS = 1.0
-LOST_MARKER = "lost"
 
 ContenderFactory = Callable[[int, bool], Awaitable[Contender]]
 """Makes the fence, given the highest epoch known and whether the scheduler ever ran."""
@@ -106,7 +105,7 @@ class Runner:
         stack.callback(journal.close)
         state = await journal.load(since=ground.clock.now() - timedelta(days=1))
         owner = state.owner_tag or await journal.adopt_owner(self._options.owner_uid or control.scheduler.uid)
-        loss = JournalLoss(ground.folder / "journal" / LOST_MARKER)
+        loss = JournalLoss(ground.folder / "journal")
         known_epoch = observed.known_epoch
         if ground.replay is None:
             loss.look(state.epoch, known_epoch)

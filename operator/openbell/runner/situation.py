@@ -94,6 +94,7 @@ class Situation:
     control: Control | None = None
     lease_holder: Callable[[], str] = lambda: ""
     lost_epoch: int = 0
+    known_epoch: int = 0  # the highest that the status had seen when this runner started
     finished: str = ""  # what a replay that has ended says of itself
     conditions: tuple[Condition, ...] = ()
     strategy_conditions: dict[str, tuple[Condition, ...]] = field(default_factory=dict)
