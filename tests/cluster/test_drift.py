@@ -26,7 +26,6 @@ CHILDREN = {
 FIXED = {
     "Deployment": ["spec/selector/", "spec/template/metadata/labels/app.kubernetes.io/"],
     "RoleBinding": ["roleRef"],
-    "PersistentVolumeClaim": ["spec/accessModes", "spec/storageClassName", "spec/resources/requests/storage"],
 }
 
 Path: TypeAlias = tuple[str, ...]
@@ -133,7 +132,8 @@ def seconds_until_repaired(place: Place, kind: str, name: str, path: Path, was: 
     return time.monotonic() - started
 
 
-@pytest.mark.parametrize("kind", CHILDREN)
+# The volume claim is made once and then left alone: what can be changed of it is its owner's.
+@pytest.mark.parametrize("kind", [kind for kind in CHILDREN if kind != "PersistentVolumeClaim"])
 def test_every_field_that_was_applied_is_repaired(idle: Place, kind: str) -> None:
     name = CHILDREN[kind]
     child = idle.api.get(kind, idle.namespace, name)

@@ -9,7 +9,7 @@ from openbell.controller.diff import differences
 from openbell.controller.metrics import OperatorMetrics
 from openbell.domain.errors import ClusterError
 from openbell.kube.client import KubeClient
-from openbell.kube.resources import Object, resource_of
+from openbell.kube.resources import DEPLOYMENTS, Object, Resource, resource_of
 
 FIELD_MANAGER = "openbell-operator"
 VOLUME_MANAGER = "openbell-operator-volume"
@@ -42,7 +42,11 @@ class Children:
             # Applying leaves what others have added to a list, which may contradict ours (a port of the same name):
             # a merge patch replaces lists as a whole.
             await self._client.merge_patch(
-                resource, metadata["namespace"], metadata["name"], content, field_manager=field_manager
+                resource,
+                metadata["namespace"],
+                metadata["name"],
+                replacing(resource, content),
+                field_manager=field_manager,
             )
             answer = await self._client.apply(desired, field_manager=field_manager)
         self._cache.observe(resource, answer)
@@ -56,3 +60,15 @@ class Children:
             differing=paths[:10],
         )
         return True
+
+
+def replacing(resource: Resource, content: Object) -> Object:
+    """The merge patch that makes room for `content`: what the API server has added to another choice goes.
+
+    A Deployment whose strategy was turned to RollingUpdate has that choice's block by default, beside which Recreate
+    is refused; leaving the block out of an apply does not remove it, because nobody owns it.
+    """
+    if resource != DEPLOYMENTS:
+        return content
+    spec = content["spec"]
+    return content | {"spec": spec | {"strategy": spec["strategy"] | {"rollingUpdate": None}}}
