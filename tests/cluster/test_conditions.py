@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -232,11 +233,12 @@ def test_a_journal_that_was_lost_holds_entries_until_a_person_confirms(place: Pl
 
     kubectl("-n", place.namespace, "exec", name, "--", "sh", "-c", "rm /data/journal/journal.db*")
     kill_container(pod)
-    place.wait_for("Degraded", "True", "JournalLost", seconds=90)
+    lost = place.wait_for("Degraded", "True", "JournalLost", seconds=90)
     trades = stats(place.get(), "tradesExecuted")
-    last = epoch(place.get())
+    assert epoch(place.get()) > 0
+    (asked,) = re.findall(rf"{CONFIRM}=(\d+)", lost["message"])
 
-    place.api.patch("TradingScheduler", place.namespace, "lab", {"metadata": {"annotations": {CONFIRM: str(last)}}})
+    place.api.patch("TradingScheduler", place.namespace, "lab", {"metadata": {"annotations": {CONFIRM: asked}}})
     place.wait_for("Degraded", "False", "AsExpected", seconds=60)
     assert trades == 0
     place.wait(lambda it: stats(it, "tradesExecuted") > 0)

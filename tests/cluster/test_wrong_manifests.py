@@ -28,7 +28,7 @@ def refusal(manifest: Object) -> str:
         ({"enabled": "yes"}, 'spec.enabled in body must be of type boolean: "string"'),
         ({"broker": {"ibkr": {"host": "gateway"}}}, "spec.broker.ibkr is only allowed when spec.broker.type is IBKR"),
         ({"broker": {"type": "IBKR"}}, "spec.broker.ibkr is required when spec.broker.type is IBKR"),
-        ({"broker": {"type": "Other"}}, 'Unsupported value: "Other": supported values: "Simulated", "IBKR"'),
+        ({"broker": {"type": "Other"}}, "must be one of Simulated, IBKR; it is Other"),
         ({"mode": "Live"}, "spec.mode Live needs spec.broker.type IBKR"),
         ({"marketData": {"type": "Replay"}}, "spec.marketData.replay is required when spec.marketData.type is Replay"),
     ],
@@ -46,7 +46,7 @@ def test_a_wrong_scheduler_is_refused_by_the_api_server(place: Place, spec: dict
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"type": "Momntum"}, 'Unsupported value: "Momntum": supported values: "Momentum", "Crossover"'),
+        ({"type": "Momntum"}, "must be one of Momentum, Crossover; it is Momntum"),
         ({"symbols": []}, "spec.symbols in body should have at least 1 items"),
         ({"symbols": ["aapl"]}, "spec.symbols[0] in body should match"),
         ({"symbol": "AAPL"}, 'unknown field "spec.symbol"'),
