@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# bench.sh: measures the promised numbers, each beside its reference in the same run, and prints them. The
+# processes that are measured run from an environment with the image's packages alone: what else is
+# installed for development would be counted as theirs.
+
+# shellcheck source=hack/cluster/env.sh
+. "$(dirname "$0")/cluster/env.sh"
+
+cd "$ROOT"
+"$ROOT/hack/bootstrap.sh"
+"$HERE/binaries.sh" kube-apiserver etcd kubectl
+
+# The harness itself needs httpx to talk to the API server; nothing that is measured does.
+BENCH=$CACHE/bench
+wanted=$(cat requirements-runtime.lock requirements.lock | sha256sum)
+if [ "$(cat "$BENCH/.stamp" 2>/dev/null)" != "$wanted" ]; then
+  need_uv
+  packages() {
+    rm -rf "$BENCH"
+    uv venv --python '>=3.11,<3.15' "$BENCH"
+    uv pip sync --compile-bytecode --python "$BENCH" --require-hashes requirements-runtime.lock
+    uv pip install --compile-bytecode --python "$BENCH" -c <(grep -oE '^(httpx|httpcore)==[^ ;]+' requirements.lock) httpx
+  }
+  step "packages of the image, for measuring" packages
+  echo "$wanted" > "$BENCH/.stamp"
+fi
+
+REPORTS=${1:-benchmarks/reports}
+mkdir -p "$REPORTS"
+say "== runner: pause, gate, start, memory"
+"$BENCH/bin/python" benchmarks/runner.py --json "$REPORTS/runner.json"
+say "== operator: 1,000 schedulers and 5,000 strategies; memory; writes at rest"
+"$BENCH/bin/python" benchmarks/operator_scale.py --json "$REPORTS/operator.json"
