@@ -9,6 +9,7 @@ import pytest
 
 from fakes.trading import World, scheduler_manifest, strategy_manifest
 from fakes.values import at, make_fill, make_intent, make_update, ref
+from openbell.brokers.base import ConnectionChanged
 from openbell.domain.orders import IntentState, OrderUpdate, Side
 from openbell.domain.policies import encode_policy
 from openbell.domain.positions import ExitPolicy, TrailingStop
@@ -142,6 +143,40 @@ async def test_the_three_things_that_hold_exits_are_named_as_a_condition(holding
         reason == {"stopped": "StoppedKeepingPositions", "not leading": "NotLeading", "halted": "ExitsHalted"}[change]
     )
     assert message == "1 position(s) without exits: AAPL"
+
+
+@pytest.mark.parametrize("flattening", [False, True])
+async def test_without_a_connection_an_exit_waits_and_nothing_is_written(holding: World, flattening: bool) -> None:
+    holding.gate.flattening = flattening
+    holding.comparison.on_connection(ConnectionChanged(False, "gone"))
+    holding.broker.is_connected = False
+    holding.broker.mute()
+    holding.market.prices["AAPL"] = 97.0
+    orders = await holding.journal.orders(10)
+    sequence = holding.ledger.positions["p-a"].exit_sequence
+    for _ in range(3):
+        await holding.exits.check()
+    assert await holding.journal.orders(10) == orders
+    assert holding.ledger.positions["p-a"].exit_sequence == sequence
+    holding.broker.is_connected = True
+    holding.broker.says(AAPL=10)
+    poked: list[bool] = []
+    holding.comparison.on_connected = lambda: poked.append(holding.gate.broker_connected)
+    holding.comparison.on_connection(ConnectionChanged(True, "back"))
+    assert poked == [True], "the exit loop is woken when the gate knows of the connection"
+    await holding.exits.check()
+    assert [intent.reason for intent in holding.broker.sent] == ["STOP_LOSS"]
+
+
+async def test_without_a_connection_a_trailing_stop_still_follows_the_price(world: World) -> None:
+    world.take(scheduler_manifest(), strategy_manifest())
+    policy = encode_policy(ExitPolicy(trailing=TrailingStop(0.01, 0.01), take_profit=None))
+    await world.desk.place([make_intent("a", exits=policy)])
+    await world.desk.on_fill(make_fill("x1", "a"))
+    world.gate.broker_connected = False
+    world.market.prices["AAPL"] = 110.0
+    await world.exits.check()
+    assert (await world.journal.load()).positions[0].best_price == 110
 
 
 async def test_flattening_leaves_whatever_the_price(holding: World) -> None:
