@@ -58,6 +58,8 @@ class Loops:
             if not self._situation.is_open():
                 continue
             entries = self._due(tick)
+            if not entries:
+                continue
             try:
                 await self._evaluation.run(entries, tick.due)
             except (StaleEpochError, NotLeadingError):
