@@ -29,7 +29,7 @@ from openbell.runner.settings import SchedulerVariables
 from openbell.runner.standalone import FileSource
 from openbell.telemetry.logs import LogTail
 
-FIRST, LAST = date(2001, 9, 17), date(2001, 11, 16)
+FIRST, LAST = date(2001, 9, 17), date(2001, 10, 26)
 SESSIONS = [session.date for session in calendar_for("XNYS").sessions(FIRST, LAST)]
 PERIODS = {"AAPL": 9, "IBM": 13, "MSFT": 17}
 Split = tuple[str, date, float]
@@ -177,6 +177,16 @@ def stored(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in folder.glob("replay/*/result.json")]
 
 
+_undisturbed: dict[bool, Done] = {}
+
+
+async def undisturbed(replay: Replay) -> Done:
+    """The replay as it goes without splits and interruptions; run once, for it is always the same."""
+    if replay.partial_fills not in _undisturbed:
+        _undisturbed[replay.partial_fills] = await replay.run("undisturbed")
+    return _undisturbed[replay.partial_fills]
+
+
 async def test_the_same_replay_gives_the_same_digest_wherever_and_as_whom_it_runs(replay: Replay) -> None:
     first = await replay.run("one", "u-1")
     second = await replay.run("another", "u-2")
@@ -205,7 +215,7 @@ async def test_a_second_start_tells_the_stored_result_and_trades_nothing(replay:
 
 
 async def test_a_replay_that_was_cut_short_begins_anew(replay: Replay, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = await replay.run("whole")
+    whole = await undisturbed(replay)
     steps = 0
     step = ReplayLoop._step
 
@@ -229,7 +239,7 @@ async def test_a_replay_that_was_cut_short_begins_anew(replay: Replay, monkeypat
 
 
 async def test_time_stands_still_while_paused(replay: Replay) -> None:
-    whole = await replay.run("whole")
+    whole = await undisturbed(replay)
     replay.paused = True
     async with replay.running("paused") as run:
         await until(lambda: run.crew.leadership.holds())
@@ -264,7 +274,7 @@ def held_through(trades: list[ClosedTrade], symbol: str) -> date:
 
 @pytest.mark.parametrize("ratio", [2.0, 3.0, 0.5, 0.1])
 async def test_a_split_changes_a_position_and_nothing_of_its_outcome(replay: Replay, ratio: float) -> None:
-    plain = await replay.run("plain")
+    plain = await undisturbed(replay)
     day = held_through(plain.trades, "AAPL")
     replay.splits = (("AAPL", day, ratio),)
     split = await replay.run("split")
@@ -283,7 +293,7 @@ def entry_days(trades: list[ClosedTrade]) -> list[date]:
 @pytest.mark.parametrize("ratio", [2.0, 0.5, 0.1])
 @pytest.mark.parametrize("which", ["entry", "exit"])
 async def test_an_order_that_waits_for_the_open_is_split_too(replay: Replay, which: str, ratio: float) -> None:
-    plain = await replay.run("plain")
+    plain = await undisturbed(replay)
     closed_by_signal = next(each for each in plain.trades if each.symbol == "AAPL" and each.exit_reason == "SIGNAL")
     day = (closed_by_signal.entry_time if which == "entry" else closed_by_signal.exit_time).date()
     replay.splits = (("AAPL", day, ratio),)
@@ -300,17 +310,17 @@ async def test_an_order_that_waits_for_the_open_is_split_too(replay: Replay, whi
     assert (after.exit_time, after.exit_reason) == (closed_by_signal.exit_time, "SIGNAL")
 
 
-@pytest.mark.parametrize("ratio", [2.0, 0.5])
-async def test_an_order_that_fills_in_parts_after_a_split_is_followed_to_its_end(replay: Replay, ratio: float) -> None:
+@pytest.mark.parametrize(("which", "ratio"), [("exit", 2.0), ("entry", 0.5)])
+async def test_an_order_that_fills_in_parts_after_a_split_is_followed_to_its_end(
+    replay: Replay, which: str, ratio: float
+) -> None:
     replay.partial_fills = True
-    plain = await replay.run("plain")
-    for trade in [each for each in plain.trades if each.exit_reason == "SIGNAL"][:2]:
-        for moment in (trade.entry_time, trade.exit_time):
-            replay.splits = ((trade.symbol, moment.date(), ratio),)
-            split = await replay.run("split")
-            assert split.in_sync == "InSync"
-            assert all(each.quantity > 0 for each in split.trades), "nothing was sold twice"
-            (after,) = [
-                each for each in split.trades if each.symbol == trade.symbol and each.entry_time == trade.entry_time
-            ]
-            assert after.quantity == trade.quantity * Decimal(str(ratio))
+    plain = await undisturbed(replay)
+    trade = next(each for each in plain.trades if each.exit_reason == "SIGNAL")
+    moment = trade.exit_time if which == "exit" else trade.entry_time
+    replay.splits = ((trade.symbol, moment.date(), ratio),)
+    split = await replay.run("split")
+    assert split.in_sync == "InSync"
+    assert all(each.quantity > 0 for each in split.trades), "nothing was sold twice"
+    (after,) = [each for each in split.trades if each.symbol == trade.symbol and each.entry_time == trade.entry_time]
+    assert after.quantity == trade.quantity * Decimal(str(ratio))
