@@ -576,6 +576,35 @@ async def test_a_full_disk_changes_nothing_and_the_journal_goes_on_after_it(jour
     assert len(await journal.commit_intents(many)) == 200
 
 
+async def test_a_split_changes_the_open_intents_of_its_symbol_alone(journal: Journal, tmp_path: Path) -> None:
+    await journal.begin_epoch(1)
+    limited = make_intent("a", order_type=OrderType.LIMIT, limit_price=Decimal(90))
+    await journal.commit_intents([limited, make_intent("b", symbol="MSFT"), make_intent("c")])
+    await journal.record_update(make_update(IntentState.WORKING, "a"))
+    await journal.record_fill(make_fill("x1", "a", quantity=Decimal(4)), make_position("a", quantity=Decimal(4)), None)
+    await journal.record_update(make_update(IntentState.CANCELLED, "c"))
+    await journal.split_intents("AAPL", Decimal(2))
+    reopened = reopen(journal, tmp_path)
+    split, other, over = [await reopened.record(ref(name)) for name in "abc"]
+    reopened.close()
+    assert split is not None
+    assert other is not None
+    assert over is not None
+    assert (split.intent.quantity, split.filled, split.reported, split.average_price) == (20, 8, 8, 50)
+    assert (split.intent.limit_price, split.intent.reference_price) == (45, Decimal("50.125"))
+    assert (other.intent.quantity, over.intent.quantity) == (10, 10)
+
+
+async def test_a_split_lets_an_intent_be_filled_by_as_many_shares_as_the_broker_makes_of_it(journal: Journal) -> None:
+    await journal.begin_epoch(1)
+    await journal.commit_intents([make_intent("a")])
+    await journal.split_intents("AAPL", Decimal("0.1"))
+    await journal.record_fill(make_fill("x1", "a", quantity=Decimal(1)), make_position("a", quantity=Decimal(1)), None)
+    record = await journal.record(ref("a"))
+    assert record is not None
+    assert (record.state, record.is_open) == (IntentState.FILLED, False)
+
+
 async def test_a_cancelled_caller_does_not_undo_or_block(journal: Journal) -> None:
     await journal.begin_epoch(1)
     task = asyncio.create_task(journal.commit_intents([make_intent()]))
