@@ -1,0 +1,125 @@
+"""The quickstart trades at any hour of any day: the runner's own parts, on an injected clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from openbell.brokers.base import ConnectionChanged
+from openbell.brokers.simulated.adapter import SimulatedBroker
+from openbell.brokers.simulated.book import Book
+from openbell.domain.clock import SimulatedClock
+from openbell.domain.orders import Fill, OrderUpdate
+from openbell.journal import Journal
+from openbell.market.synthetic import SyntheticMarket
+from openbell.runner.assembly import Ground
+from openbell.runner.control import understand
+from openbell.runner.crew import Crew, RunnerOptions
+from openbell.runner.fence import FolderFence
+from openbell.runner.loss import JournalLoss
+from openbell.runner.main import restored_ledger
+from openbell.runner.settings import SchedulerVariables
+from openbell.runner.source import Observed
+from openbell.runner.standalone import FileSource
+from openbell.telemetry.logs import LogTail
+from openbell.telemetry.metrics import RunnerMetrics
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "quickstart.yaml"
+SYMBOLS = ("AAPL", "MSFT", "NVDA", "GOOG", "IBM", "AMZN")
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as open_things:
+        yield open_things
+
+
+async def crew_at(moment: datetime, folder: Path, stack: ExitStack) -> tuple[Crew, SimulatedBroker, SimulatedClock]:
+    """The quickstart's crew, leading and connected, at `moment`."""
+    clock = SimulatedClock(moment)
+    source = FileSource([EXAMPLE], folder / "kept", SchedulerVariables())
+    observed: Observed = source.read()
+    control = understand(observed, {})
+    assert control is not None
+    synthetic = control.spec.market_data.synthetic
+    market = SyntheticMarket(synthetic.seed, synthetic.volatility)
+    broker = SimulatedBroker(stack.enter_context(closing(Book.in_memory())), market, clock, polls=False)
+    journal = stack.enter_context(closing(Journal.open(folder / "journal", clock=clock)))
+    state = await journal.load()
+    crew = Crew(
+        control,
+        Ground(broker, market, clock, folder),
+        journal,
+        state,
+        await restored_ledger(journal, state, clock),
+        await journal.adopt_owner("u-1"),
+        FolderFence(1),
+        source,
+        RunnerOptions(folder, "127.0.0.1", 0),
+        LogTail(),
+        RunnerMetrics(version="test", process=False),
+        JournalLoss(folder / "journal"),
+    )
+    stack.callback(crew.evaluation.close)
+    for work in (broker.run(), crew.leadership.run(nothing)):
+        stack.callback(asyncio.ensure_future(work).cancel)
+    await crew.leadership.led.wait()
+    crew.take(observed)
+    await settle(crew, broker)
+    await crew.comparison.compare()
+    return crew, broker, clock
+
+
+async def nothing() -> None:
+    """Leading changes nothing here that the test does not do itself."""
+
+
+async def settle(crew: Crew, broker: SimulatedBroker) -> None:
+    for event in broker.drain():
+        if isinstance(event, Fill):
+            await crew.desk.on_fill(event)
+        elif isinstance(event, OrderUpdate):
+            await crew.desk.on_update(event)
+        elif isinstance(event, ConnectionChanged):
+            crew.comparison.on_connection(event)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(datetime(2026, 11, 22, 3, 0, tzinfo=UTC), id="Sunday, 03:00"),
+        pytest.param(datetime(2026, 12, 25, 15, 0, tzinfo=UTC), id="a holiday"),
+        pytest.param(datetime(2026, 12, 31, 23, 59, tzinfo=UTC), id="over the new year"),
+        pytest.param(datetime(2026, 3, 8, 6, 59, 30, tzinfo=UTC), id="as the clocks go forward in New York"),
+        pytest.param(datetime(2026, 11, 24, 15, 0, tzinfo=UTC), id="a session"),
+    ],
+)
+async def test_the_quickstart_enters_and_leaves_within_two_minutes(
+    moment: datetime, tmp_path: Path, stack: ExitStack
+) -> None:
+    crew, broker, clock = await crew_at(moment, tmp_path, stack)
+    assert crew.situation.can_run(), crew.situation.why()
+    market = crew.exits.market
+    for second in range(1, 121):
+        now = moment + timedelta(seconds=second)
+        clock.set(now)
+        for symbol in SYMBOLS:
+            answer = await market.quote(symbol, now)
+            broker.on_quote(answer.value)  # type: ignore[union-attr]
+        await settle(crew, broker)
+        await crew.exits.check(now)
+        if second % 2 == 0:
+            control = crew.situation.control
+            assert control is not None
+            await crew.evaluation.run(list(control.entries.values()), now)
+        await settle(crew, broker)
+    total = crew.ledger.statistics.total
+    assert total.trades_executed > 0
+    assert total.exits_executed > 0
+    assert total.errors == 0
+    assert crew.gate.in_sync
