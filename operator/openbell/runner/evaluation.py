@@ -289,6 +289,12 @@ class Evaluation:
 
     async def _carry_out(self, decisions: Iterable[Decision], now: datetime, due: datetime) -> None:
         decided = tuple(decisions)
+        if not self._situation.gate.broker_connected:
+            # An intent would only be written and withdrawn; the bar's signal can still be ordered by the next tick.
+            decided = tuple(
+                Decision(each.signal, Reason.BROKER_DISCONNECTED) if each.intent is not None else each
+                for each in decided
+            )
         intents = [decision.intent for decision in decided if decision.intent is not None]
         outcome = await self._situation.desk.place(intents)
         if intents:

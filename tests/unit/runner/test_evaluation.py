@@ -280,6 +280,18 @@ async def test_where_no_connection_is_required_signals_are_decided_without_one(w
     world.gate.broker_connected = world.broker.is_connected = False
     await run(world)
     assert (decided(world), world.broker.sent) == ([("trend", "BROKER_DISCONNECTED")], [])
+    assert await world.journal.orders(10) == (), "nothing is written only to be withdrawn"
+    world.gate.broker_connected = world.broker.is_connected = True
+    await run(world)
+    assert len(world.broker.sent) == 1, "the same bar is ordered once the broker is back"
+
+
+async def test_a_connection_that_breaks_between_the_decision_and_the_send_withdraws_the_order(world: World) -> None:
+    prepare(world)
+    world.broker.is_connected = False
+    await run(world)
+    assert (decided(world), world.broker.sent) == ([("trend", "BROKER_DISCONNECTED")], [])
+    assert [record.state.value for record in await world.journal.orders(10)] == ["Withdrawn"]
 
 
 # -- data
