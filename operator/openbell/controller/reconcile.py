@@ -461,8 +461,10 @@ class Reconciler:
 
 
 def _has_stopped(obj: Object) -> bool:
-    """Whether the runner says that it has stopped, for this very generation."""
+    """Whether the runner says that it has stopped, for this very generation; one that never led has nothing to stop."""
     status = obj.get("status") or {}
+    if not (status.get("runner") or {}).get("epoch"):
+        return True
     acknowledged = _runner_generation(obj) >= obj["metadata"]["generation"]
     return acknowledged and status.get("state") == TradingState.STOPPED.value
 
