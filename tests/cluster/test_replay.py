@@ -17,12 +17,14 @@ import pytest
 import yaml
 from lab import ROOT, Object, Place
 
+from openbell.resources.load import documents
+
 EXAMPLE = ROOT / "examples" / "replay.yaml"
 SECONDS = 240.0
 
 
 def manifests() -> list[Object]:
-    return [each for each in yaml.safe_load_all(EXAMPLE.read_text()) if each]
+    return list(documents(EXAMPLE.read_text()))  # as kubectl reads it: a date stays text
 
 
 @contextmanager
@@ -54,9 +56,9 @@ def finished(address: str) -> dict[str, Any]:
 
 def without_cluster(folder: Path, seed: int, port: int) -> dict[str, Any]:
     folder.mkdir()
-    documents = manifests()
-    documents[0]["spec"]["broker"]["simulated"]["seed"] = seed
-    (folder / "replay.yaml").write_text(yaml.safe_dump_all(documents))
+    found = manifests()
+    found[0]["spec"]["broker"]["simulated"]["seed"] = seed
+    (folder / "replay.yaml").write_text(yaml.safe_dump_all(found))
     with standalone(folder / "replay.yaml", folder, port) as address:
         return finished(address)
 
