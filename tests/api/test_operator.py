@@ -240,6 +240,8 @@ async def test_a_stop_that_scales_to_zero_waits_for_the_runners_word(world: Worl
     async with operating(world):
         await scheduler(world, stopPolicy={"runner": "ScaleToZero"})
         await raised(world)
+        leading = {"state": "Running", "runner": {"observedGeneration": 1, "epoch": 1}}
+        await world.patch_status("TradingScheduler", "alpha", leading)
         await world.patch("TradingScheduler", "alpha", {"spec": {"enabled": False, "paused": True}})
         await world.condition("TradingScheduler", "alpha", "Reconciling", "True", "Stopping")
         assert replicas(await world.get("Deployment", "alpha-runner")) == 1
@@ -251,6 +253,14 @@ async def test_a_stop_that_scales_to_zero_waits_for_the_runners_word(world: Worl
         assert paused == "there is no runner pod"
         await world.patch("TradingScheduler", "alpha", {"spec": {"enabled": True, "paused": False}})
         await raised(world)
+
+
+async def test_a_runner_that_never_led_is_scaled_to_zero_without_its_word(world: World) -> None:
+    async with operating(world):
+        await scheduler(world, stopPolicy={"runner": "ScaleToZero"})
+        await raised(world)
+        await world.patch("TradingScheduler", "alpha", {"spec": {"enabled": False}})
+        await world.until("Deployment", "alpha-runner", lambda obj: replicas(obj) == 0, REPAIR_SECONDS)
 
 
 async def test_an_operator_with_another_image_leaves_a_running_deployment_alone(world: World) -> None:
