@@ -41,7 +41,7 @@ traded() { # an entry and an exit are counted
   [ "${n[0]:-0}" -gt 0 ] && [ "${n[1]:-0}" -gt 0 ]
 }
 replay() { kubectl get --raw "/api/v1/namespaces/$DEMO/services/replay-api:8021/proxy/api/replay" 2>/dev/null; }
-replayed() { replay | grep -q '"finished": *true'; }
+replayed() { replay | grep -q '"finished": *true' && [[ $(field replay .status.why) == "replay finished"* ]]; }
 
 say "1. A cluster, the image, the operator"
 "$HERE/up.sh"

@@ -255,7 +255,7 @@ class Crew:
             )
             self.desk.listeners.append(loop.on_told)
             self.view.replay_view = replay.result.view
-            return work | {"replay": loop.run()}
+            return work | {"replay": self._replay(loop)}
         return work | {
             "events": self.comparison.follow(),
             "comparison": self.comparison.run(),
@@ -263,6 +263,10 @@ class Crew:
             "exits": self.loops.exit(),
             "flatten": self.loops.flatten(),
         }
+
+    async def _replay(self, loop: ReplayLoop) -> None:
+        await loop.run()
+        self.announce()
 
     async def _on_lead(self) -> None:
         """Leadership came: exits are looked at before anything else, then the broker is compared."""
