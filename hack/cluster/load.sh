@@ -15,7 +15,7 @@ fi
 # Without kind's own loader, which asks crictl what a node has (our node image lacks it) and imports by
 # containerd's transfer service, at half the speed of --local.
 on_node() { docker exec -i "$1" ctr -n k8s.io images "${@:2}"; }
-has() { on_node "$1" ls -q 2>/dev/null </dev/null | grep -qE "^(docker.io/library/)?$image\$"; }
+has() { on_node "$1" ls -q 2>/dev/null </dev/null | grep -qE "^([a-z.]+/library/)?$image\$"; }
 
 mapfile -t workers < <(kind get nodes --name "$CLUSTER" 2>/dev/null | grep -v control-plane)
 [ ${#workers[@]} -gt 0 ] || say "No local cluster is up: $image is not loaded on one."
