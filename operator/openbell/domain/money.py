@@ -22,6 +22,11 @@ def cents(value: Decimal) -> Decimal:
     return value.quantize(CENT, ROUND_HALF_EVEN)
 
 
+def amount(value: Decimal) -> str:
+    """Money as people read it, always with two places: 328.40."""
+    return f"{cents(value):f}"
+
+
 def whole_units(value: Decimal) -> Decimal:
     """A quantity rounded down to whole shares; rounding up would spend more than was allowed."""
     return value.quantize(Decimal(1), ROUND_DOWN)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from openbell import __version__
-from openbell.domain.money import cents, text
+from openbell.domain.money import amount, text
 from openbell.domain.positions import Position
 from openbell.domain.statistics import Counters
 from openbell.resources import scheduler, strategy
@@ -60,7 +60,7 @@ def scheduler_document(situation: Situation, *, pod: str, owner_tag: str) -> Map
                 }
             ),
             "brokerConnected": situation.gate.broker_connected,
-            "equity": text(cents(account.equity)) if account else None,
+            "equity": amount(account.equity) if account else None,
             "pnl": _pnl(situation),
             "stats": {
                 **counters_document(ledger.statistics.total),
@@ -107,7 +107,7 @@ def strategy_document(situation: Situation, entry: StrategyEntry) -> Mapping[str
             },
             "lastSignal": _last_signal(last),
             "openPositions": len(positions),
-            "pnl": {"total": text(cents(total))},
+            "pnl": {"total": amount(total)},
             "conditions": _conditions(situation.refresh_strategy(entry)),
         }
     )
@@ -141,7 +141,7 @@ def _within(clause: str, length: int) -> str:
 
 def _pnl(situation: Situation) -> dict[str, str]:
     day = situation.pnl_day()
-    return _without_none({"day": text(day) if day is not None else None, "total": text(situation.pnl_total())})
+    return _without_none({"day": amount(day) if day is not None else None, "total": amount(situation.pnl_total())})
 
 
 def _position(situation: Situation, position: Position) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _position(situation: Situation, position: Position) -> dict[str, Any]:
             "symbol": position.symbol,
             "quantity": text(position.quantity),
             "averagePrice": text(position.average_price.quantize(at_price) if at_price else position.average_price),
-            "pnl": text(cents(position.unrealized_pnl(at_price))) if at_price is not None else None,
+            "pnl": amount(position.unrealized_pnl(at_price)) if at_price is not None else None,
             "openedAt": moment(position.opened_at),
         }
     )

@@ -66,8 +66,8 @@ async def test_money_and_positions_are_decimal_strings(world: World) -> None:
     await world.situation.read_quotes(world.market, ["AAPL"], T0)
     main = documents(world)[MAIN]
     (item,) = main["positions"]["items"]
-    assert (main["equity"], main["pnl"]["day"], main["pnl"]["total"]) == ("100000", "0", "14")
-    assert (item["quantity"], item["averagePrice"], item["pnl"]) == ("10", "100", "15")
+    assert (main["equity"], main["pnl"]["day"], main["pnl"]["total"]) == ("100000.00", "0.00", "14.00")
+    assert (item["quantity"], item["averagePrice"], item["pnl"]) == ("10", "100", "15.00")
     assert main["positions"]["summary"] == "AAPL +10"
     assert main["stats"]["monitoredPositions"] == 1
     assert documents(world)[TREND]["openPositions"] == 1
@@ -140,4 +140,4 @@ async def test_open_profit_counts_for_the_strategy(world: World) -> None:
     world.ledger.put_position(make_position("a", realized_pnl=Decimal(5), fees=Decimal(1)))
     world.market.prices["AAPL"] = 102.0
     await world.situation.read_quotes(world.market, ["AAPL"], T0)
-    assert documents(world)[TREND]["pnl"]["total"] == "24"
+    assert documents(world)[TREND]["pnl"]["total"] == "24.00"
