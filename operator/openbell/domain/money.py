@@ -24,7 +24,7 @@ def cents(value: Decimal) -> Decimal:
 
 def amount(value: Decimal) -> str:
     """Money as people read it, always with two places: 328.40."""
-    return f"{cents(value):f}"
+    return f"{cents(value) + ZERO:f}"  # the sum has no negative zero
 
 
 def whole_units(value: Decimal) -> Decimal:
