@@ -25,10 +25,6 @@ class BrokerError(OpenbellError):
     """The broker cannot be reached or answered with something that is not understood. Changes no state."""
 
 
-class OrderRejectedError(BrokerError):
-    """The broker refused the order for certain; the intent is over. Any other failure leaves it in doubt."""
-
-
 class NotLeadingError(OpenbellError):
     """The lease is not ours, or its deadline has passed: nothing may be sent."""
 

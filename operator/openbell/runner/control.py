@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -43,7 +43,6 @@ class Control:
     spec: SchedulerSpec
     entries: Mapping[str, StrategyEntry]
     refused: Mapping[str, str]
-    refused_generations: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     is_deleting: bool = False
     is_stale: bool = False
 
@@ -97,7 +96,6 @@ def understand(observed: Observed, last_good: Mapping[str, StoredParameters]) ->
         spec=spec,
         entries=MappingProxyType(entries),
         refused=MappingProxyType(refused),
-        refused_generations=MappingProxyType({name: observed.strategies[name].generation for name in refused}),
         is_deleting=observed.is_deleting,
         is_stale=observed.is_stale,
     )
