@@ -259,13 +259,17 @@ class Lives:
         self.write(paused=True)
         self.start()
         self._await(lambda: not any(self.open_things()), "positions or intents stayed open")
+        self.end()
+        self.check()
+        self.check_end()
+        self.write(paused=False)
+
+    def end(self) -> None:
+        """An orderly end."""
         os.kill(self._pid, signal.SIGTERM)
         status = self._ended(30)
         if status != 0:
             raise FoundError(f"the runner ended with {status} after SIGTERM; see {self.folder / 'runner.log'}")
-        self.check()
-        self.check_end()
-        self.write(paused=False)
 
     def run_until(self, reached: Callable[[], bool], what: str) -> None:
         """Let the life go on until something is true."""

@@ -263,8 +263,9 @@ class World:
         self.announced += 1
 
     async def begin(self) -> World:
-        """Lead with the fence's epoch."""
-        await self.journal.adopt_owner("u-1")
+        """Lead with the fence's epoch, after a first comparison with the broker."""
+        self.comparison.answered.set()
+        await self.journal.adopt_owner("u")
         await self.journal.begin_epoch(self.fence.epoch)
         return self
 

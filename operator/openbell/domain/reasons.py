@@ -102,3 +102,4 @@ class ExitReason(StrEnum):
     SIGNAL = "SIGNAL"
     FLATTEN = "FLATTEN"
     BROKER = "BROKER"  # the broker reduced the position without us
+    UNRECORDED = "UNRECORDED"  # ours, sent while the journal could not be written, so that its reason is lost

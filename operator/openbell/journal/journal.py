@@ -20,7 +20,7 @@ from openbell.domain.errors import JournalError
 from openbell.domain.orders import Fill, Intent, IntentState, OrderUpdate
 from openbell.domain.positions import BrokerPosition, ClosedTrade, Position
 from openbell.domain.statistics import Statistics
-from openbell.journal import reads, writes
+from openbell.journal import reads, reserve, writes
 from openbell.journal.database import connect, journal_errors, prepare
 from openbell.journal.filesystem import network_filesystem
 from openbell.journal.killpoints import reach
@@ -73,7 +73,13 @@ class Journal:
                 return connection
 
         try:
-            connection = thread.submit(start).result()
+            try:
+                connection = thread.submit(start).result()
+            except JournalError:
+                if not reserve.give_up(folder):
+                    raise
+                connection = thread.submit(start).result()
+            reserve.keep(folder)
         except BaseException:
             thread.shutdown()
             lock.release()

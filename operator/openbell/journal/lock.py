@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -29,8 +30,9 @@ class FolderLock:
                     f"the journal folder {folder} is locked by another process (id {holder}); only one may use it"
                 ) from error
             raise JournalError(f"the journal folder {folder} cannot be locked: {error.strerror}") from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # who holds it is a courtesy, which a full disk does not stop us for
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
 
     def release(self) -> None:
         """Let go. Only after the database is closed."""

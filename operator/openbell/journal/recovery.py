@@ -11,6 +11,9 @@ What the broker did not answer changes nothing. What it answered decides each op
    over a moment ago may still be on its way. The first needs the broker's positions to agree with ours in that
    symbol; the second stays in doubt until it has settled.
 3. Anything else stays in doubt.
+
+An order of ours that the journal has no intent of is an orphan, with one exception: an exit that was sent while the
+journal could not be written. Its reference is that of one of the next exits of a position that we hold.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from openbell.domain.answers import Answer, Unknown, Value
-from openbell.domain.identity import is_ours
+from openbell.domain.identity import exit_ref, is_ours
 from openbell.domain.money import ZERO
 from openbell.domain.orders import Fill, Intent, IntentState, OrderUpdate
 from openbell.domain.positions import BrokerPosition, Position
@@ -30,6 +33,9 @@ from openbell.journal.lifecycle import after_update
 from openbell.journal.values import IntentRecord
 
 T = TypeVar("T")
+
+UNRECORDED_AT_MOST = 1000
+"""Exits of one position that may have been tried while the journal could not be written: a quarter of an hour's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,17 @@ class MissingFill:
 
 
 @dataclass(frozen=True, slots=True)
+class UnrecordedExit:
+    """An exit of `position_id` that was sent and not written down, and all that the broker says of it."""
+
+    order_ref: str
+    position_id: str
+    sequence: int
+    update: OrderUpdate | None
+    fills: tuple[Fill, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PositionDifference:
     """The broker holds something else in `symbol` than our lots and missing fills come to."""
 
@@ -65,8 +82,8 @@ class Recovery:
     """What follows from the comparison.
 
     Record `updates`, book `missing_fills` (oldest first). `doubtful` and `awaiting_fills` name the intents that are
-    still open questions. `orphan_orders` and `orphan_fills` carry our owner tag, but no intent: the journal that
-    knew them was lost. `foreign_orders` are somebody else's.
+    still open questions. `unrecorded_exits` are to be taken up. `orphan_orders` and `orphan_fills` carry our owner
+    tag, but no intent: the journal that knew them was lost. `foreign_orders` are somebody else's.
     """
 
     updates: tuple[OrderUpdate, ...]
@@ -78,12 +95,15 @@ class Recovery:
     foreign_orders: tuple[OrderUpdate, ...]
     differences: tuple[PositionDifference, ...]
     unknown: tuple[str, ...]
+    unrecorded_exits: tuple[UnrecordedExit, ...] = ()
 
     @property
     def is_in_sync(self) -> bool:
         """Whether entries may go on once updates and fills are recorded: everything of ours is accounted for."""
         questions = (*self.unknown, *self.doubtful, *self.awaiting_fills, *self.orphan_orders, *self.orphan_fills)
-        return not questions and all(difference.is_foreign for difference in self.differences)
+        return not (questions or self.unrecorded_exits) and all(
+            difference.is_foreign for difference in self.differences
+        )
 
 
 def recover(
@@ -133,13 +153,18 @@ def recover(
             doubtful.append(ref)
 
     unrecorded = [update for ref, update in told.items() if ref not in facts.records]
+    unknown_fills = tuple(fill for fill in unbooked if fill.order_ref not in facts.records)
+    exits = _unrecorded_exits(facts, unrecorded, unknown_fills)
+    taken_up = {found.order_ref for found in exits}
     return Recovery(
         updates=tuple(updates),
         missing_fills=missing,
         doubtful=tuple(doubtful),
         awaiting_fills=tuple(awaiting),
-        orphan_orders=tuple(update for update in unrecorded if _is_ours(update.order_ref, facts)),
-        orphan_fills=tuple(fill for fill in unbooked if fill.order_ref not in facts.records),
+        orphan_orders=tuple(
+            update for update in unrecorded if _is_ours(update.order_ref, facts) and update.order_ref not in taken_up
+        ),
+        orphan_fills=tuple(fill for fill in unknown_fills if fill.order_ref not in taken_up),
         foreign_orders=tuple(update for update in unrecorded if not _is_ours(update.order_ref, facts)),
         differences=differences,
         unknown=tuple(
@@ -147,7 +172,25 @@ def recover(
             for what, answer in (("orders", orders), ("executions", fills), ("positions", positions))
             if isinstance(answer, Unknown)
         ),
+        unrecorded_exits=exits,
     )
+
+
+def _unrecorded_exits(facts: Facts, orders: Iterable[OrderUpdate], fills: Iterable[Fill]) -> tuple[UnrecordedExit, ...]:
+    updates = {update.order_ref: update for update in orders if _is_ours(update.order_ref, facts)}
+    by_ref: dict[str, list[Fill]] = {}
+    for fill in fills:
+        by_ref.setdefault(fill.order_ref, []).append(fill)
+    if facts.owner_tag is None or not (updates or by_ref):
+        return ()
+    found: list[UnrecordedExit] = []
+    for position in facts.positions:
+        for sequence in range(position.exit_sequence + 1, position.exit_sequence + 1 + UNRECORDED_AT_MOST):
+            ref = exit_ref(facts.owner_tag, position.position_id, sequence)
+            if ref in updates or ref in by_ref:
+                told = tuple(by_ref.get(ref, ()))
+                found.append(UnrecordedExit(ref, position.position_id, sequence, updates.get(ref), told))
+    return tuple(found)
 
 
 def _items(answer: Answer[tuple[T, ...]]) -> tuple[T, ...]:

@@ -6,7 +6,7 @@ Entries are held (`gate.in_sync`) from every new connection until everything of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -18,7 +18,7 @@ from openbell.domain.clock import Clock
 from openbell.domain.errors import BrokerError, JournalError, StaleEpochError
 from openbell.domain.orders import Fill, OrderUpdate
 from openbell.journal import Journal, killpoints
-from openbell.journal.recovery import Recovery
+from openbell.journal.recovery import Recovery, UnrecordedExit
 from openbell.runner.desk import Desk
 from openbell.runner.gate import Gate
 from openbell.runner.ledger import Ledger
@@ -30,6 +30,7 @@ COMPARE_EVERY_SECONDS = 60.0
 RETRY_SECONDS = 1.0
 SETTLING = timedelta(seconds=10)  # an order this young may still be on its way when the broker does not name it
 FILLS_SINCE = timedelta(days=7)
+FIRST_ANSWER_SECONDS = 3.0  # exits wait so long for the first comparison of a process, and no longer
 
 
 class Comparison:
@@ -57,6 +58,7 @@ class Comparison:
         self._due = asyncio.Event()
         self._connected_at: datetime = clock.now()
         self._comparing = asyncio.Lock()
+        self.answered = asyncio.Event()
         self.accept: Callable[[Recovery], Recovery] = lambda found: found  # a person's word on what is lost
         self.on_connected: Callable[[], None] = lambda: None
         self.why = "not compared yet"
@@ -119,15 +121,29 @@ class Comparison:
                 self._not_in_sync("Unknown", str(error))
                 return
             killpoints.reach("comparison.answered")
+            await self._take_up(found.unrecorded_exits)
             for update in found.updates:
                 await self._desk.on_update(update)
             for missing in found.missing_fills:
                 await self._desk.on_fill(missing.fill)
             killpoints.reach("comparison.applied")
+            self._note_answer(found)
+            if found.unrecorded_exits:
+                return
             if found.differences and self._desk.bookings != booked:
                 self._due.set()  # a fill came between the answers, which explains a difference: look again
                 return
             self._conclude(found)
+
+    async def _take_up(self, exits: Iterable[UnrecordedExit]) -> None:
+        """Exits that were sent and not written down; the next comparison knows them."""
+        for found in exits if self._gate.fence.holds() else ():
+            self._not_in_sync("Comparing", "exits that the journal does not know are taken up")
+            await self._desk.adopt(found)
+            if found.update is not None:
+                await self._desk.on_update(found.update)
+            for fill in found.fills:
+                await self._desk.on_fill(fill)
 
     async def _ask(self) -> Recovery:
         now = self._clock.now()
@@ -176,6 +192,24 @@ class Comparison:
         self.reason, self.why = reason, why
         log.warning("broker.not-in-sync", reason=reason, why=why)
         self._announce()
+
+    def _note_answer(self, found: Recovery) -> None:
+        if not found.unknown and (self._gate.fence.holds() or not found.unrecorded_exits):
+            self.answered.set()
+
+    async def first_answer(self) -> None:
+        """Return once this process has compared, or has waited long enough for it.
+
+        A process before this one may have sent an exit that it could not write down; only the broker knows of it.
+        """
+        if self.answered.is_set():
+            return
+        try:
+            async with asyncio.timeout(FIRST_ANSWER_SECONDS):
+                await self.answered.wait()
+        except TimeoutError:
+            log.warning("exits.not-compared", why=self.why)
+            self.answered.set()
 
     async def held_by_broker(self) -> dict[str, Decimal] | Unknown:
         """What the broker holds by symbol, for the limit on exits; Unknown where it does not answer."""

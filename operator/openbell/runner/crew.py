@@ -24,6 +24,7 @@ from openbell.runner.exiting import Exits
 from openbell.runner.gate import Gate
 from openbell.runner.leadership import Contender, Leadership
 from openbell.runner.ledger import Ledger
+from openbell.runner.lifecycle import Lifecycle
 from openbell.runner.loops import Loops
 from openbell.runner.loss import JournalLoss
 from openbell.runner.pulse import Pulse
@@ -96,7 +97,7 @@ class Crew:
         self._remember: asyncio.Queue[tuple[str, StoredParameters]] = asyncio.Queue()
         self._could_run = False
         self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        self.leadership = Leadership(contender, journal, metrics, self.announce)
+        self.leadership = Leadership(contender, metrics, self.announce)
         self.gate = Gate(self.leadership)
         self.ledger = ledger
         self.desk = Desk(broker, journal, self.gate, ledger, clock, metrics)
@@ -118,9 +119,11 @@ class Crew:
             lease_holder=self.leadership.holder,
         )
         self.pulse = Pulse(SystemClock())
+        self.lifecycle = Lifecycle(source, self.supervisor, options.data)
         self.view = View(
             situation=self.situation,
             source=source,
+            lifecycle=self.lifecycle,
             journal=journal,
             clock=clock,
             real_clock=SystemClock(),
@@ -217,6 +220,7 @@ class Crew:
 
     async def run(self) -> Ending:
         """Work until asked to end; then halt, say so, and give the lease back."""
+        self.lifecycle.restore()
         app = create_app(self.view, token=self._options.token, allowed_hosts=self._options.allowed_hosts)
         async with (
             serving(app, listen(self._options.host, self._options.port)) as port,
@@ -233,7 +237,7 @@ class Crew:
     def _work(self) -> Mapping[str, Coroutine[Any, Any, None]]:
         work: dict[str, Coroutine[Any, Any, None]] = {
             "broker": self._ground.broker.run(),
-            "leadership": self.leadership.run(self._on_lead),
+            "leadership": self.leadership.run(self.desk.begin_epoch, self._on_lead),
             "supervisor": self.supervisor.run(),
             "reporter": self.reporter.run(),
             "pulse": self.pulse.run(self._metrics),
@@ -276,6 +280,7 @@ class Crew:
 
     async def _halt(self) -> None:
         self.gate.closing = True
+        await self.lifecycle.close()
         try:
             async with asyncio.timeout(QUIET_SECONDS):
                 await self.desk.wait_quiet()

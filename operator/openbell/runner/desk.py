@@ -17,13 +17,14 @@ from openbell.brokers.base import Broker, NotSentError
 from openbell.domain.clock import Clock
 from openbell.domain.errors import BrokerError
 from openbell.domain.money import ZERO
-from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, OrderUpdate
+from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, OrderUpdate, Side
 from openbell.domain.policies import decode_policy
 from openbell.domain.positions import ClosedTrade, ExitPolicy, Position
-from openbell.domain.reasons import Reason
+from openbell.domain.reasons import ExitReason, Reason
 from openbell.engine.portfolio import Booked, book
 from openbell.journal import IntentRecord, Journal, killpoints
 from openbell.journal.lifecycle import after_fill, after_split, after_update
+from openbell.journal.recovery import UnrecordedExit
 from openbell.runner.gate import Gate
 from openbell.runner.ledger import Ledger, counted_fill, counted_rejection
 from openbell.runner.writing import Writing
@@ -244,6 +245,47 @@ class Desk:
             if flying is not None and flying.record.state is IntentState.INTENDED:
                 self._change(flying, OrderUpdate(ref, IntentState.DOUBTFUL, "", detail="no answer of the broker yet"))
                 log.warning("order.in-doubt", order=ref)
+
+    async def adopt(self, found: UnrecordedExit) -> None:
+        """Take up an exit that was sent while the journal could not be written: no other leaves its position now."""
+        position = self._ledger.positions.get(found.position_id)
+        if position is None or found.order_ref in self.in_flight:
+            return
+        now = self._clock.now()
+        intent = Intent(
+            order_ref=found.order_ref,
+            kind=IntentKind.EXIT,
+            strategy=position.strategy,
+            symbol=position.symbol,
+            side=Side.SELL if position.quantity > 0 else Side.BUY,
+            quantity=abs(position.quantity),
+            position_id=position.position_id,
+            reason=ExitReason.UNRECORDED.value,
+            bar_time=now,
+            created_at=now,
+            epoch=self._gate.fence.epoch,
+            reference_price=position.best_price,
+        )
+        record = IntentRecord(intent, IntentState.DOUBTFUL, ZERO, ZERO, ZERO, "", "", now)
+        self.in_flight[intent.order_ref] = InFlight(record, handed_over_at=self._clock.monotonic())
+        kept = replace(position, exit_sequence=max(position.exit_sequence, found.sequence))
+        self._ledger.put_position(kept)
+        self._ledger.put_order(record)
+        log.warning("order.taken-up", order=intent.order_ref, position=position.position_id)
+
+        def write() -> Awaitable[object]:
+            return self._journal.commit_intents([intent])
+
+        await self._writing.write(write, None, later=write)
+        await self.save_positions([kept])
+
+    async def begin_epoch(self, epoch: int) -> None:
+        """Tell the journal of a new leadership. Where it cannot be written, exits go on and entries wait."""
+
+        def begin() -> Awaitable[None]:
+            return self._journal.begin_epoch(epoch)
+
+        await self._writing.write(begin, None, later=begin)
 
     async def on_update(self, update: OrderUpdate) -> None:
         """Take the broker's word on one of our orders; a word that comes after the final one changes nothing."""

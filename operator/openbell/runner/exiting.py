@@ -57,6 +57,8 @@ class Exits:
         symbols = {position.symbol for position in self._staying()}
         if not symbols or situation.gate.exit_blocked() is not None or not (situation.is_open() or flattening):
             return
+        if situation.gate.broker_connected:
+            await situation.comparison.first_answer()
         await situation.read_quotes(self.market, symbols, now)
         answer = await situation.comparison.held_by_broker()
         held = None if isinstance(answer, Unknown) else answer

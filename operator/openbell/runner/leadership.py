@@ -9,7 +9,6 @@ from typing import Protocol
 import structlog
 
 from openbell.domain.errors import NotLeadingError
-from openbell.journal import Journal
 from openbell.runner.gate import Fence
 from openbell.telemetry.metrics import RunnerMetrics
 
@@ -30,11 +29,8 @@ class Contender(Fence, Protocol):
 class Leadership:
     """What the gate reads. An epoch counts only after the journal has it, so that an older writer is refused."""
 
-    def __init__(
-        self, contender: Contender, journal: Journal, metrics: RunnerMetrics, on_change: Callable[[], None]
-    ) -> None:
+    def __init__(self, contender: Contender, metrics: RunnerMetrics, on_change: Callable[[], None]) -> None:
         self._contender = contender
-        self._journal = journal
         self._metrics = metrics
         self._on_change = on_change
         self._changed = asyncio.Event()
@@ -60,8 +56,8 @@ class Leadership:
         self._stopped = True
         await self._contender.stop()
 
-    async def run(self, on_lead: Callable[[], Awaitable[None]]) -> None:
-        """Contend until cancelled; `on_lead` is awaited once for each new epoch, after the journal has it.
+    async def run(self, begin_epoch: Callable[[int], Awaitable[None]], on_lead: Callable[[], Awaitable[None]]) -> None:
+        """Contend until cancelled. Each new epoch is told to the journal by `begin_epoch`, then `on_lead` is awaited.
 
         Raises NotLeadingError when another process took the lease: this one must end.
         """
@@ -72,7 +68,7 @@ class Leadership:
             if self._contender.is_preempted:
                 raise NotLeadingError(f"the lease was taken by {self._contender.holder}; this process ends")
             if self._contender.holds() and self._contender.epoch != self._begun:
-                await self._journal.begin_epoch(self._contender.epoch)
+                await begin_epoch(self._contender.epoch)
                 self._begun = self._contender.epoch
                 self._metrics.epoch.set(self._begun)
                 log.info("leading", epoch=self._begun)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -26,6 +26,7 @@ from openbell.runner.ledger import Ledger
 from openbell.runner.loss import CONFIRM_ANNOTATION
 from openbell.runner.supervisor import Supervisor
 
+DAY_SECONDS = 86_400
 FAILURES_IN_A_ROW = 5
 """A strategy that raised so many times without one good evaluation between is Failed."""
 
@@ -53,6 +54,13 @@ class DataState:
         if not self.has_read:
             return "nothing has been read yet"
         return self.bars_problem or self.quotes_problem or "bars and quotes are as new as they should be"
+
+
+def every(intervals: Set[int]) -> str:
+    """Intervals in seconds as people read them: `every 30/60 s`, `every day`."""
+    if intervals == {DAY_SECONDS}:
+        return "every day"
+    return f"every {'/'.join(str(seconds) for seconds in sorted(intervals))} s"
 
 
 @dataclass(slots=True)
@@ -152,9 +160,8 @@ class Situation:
         ]
         if not running:
             return "no strategy is running"
-        intervals = sorted({entry.settings.evaluation_interval_seconds for entry in running})
-        every = "/".join(str(interval) for interval in intervals)
-        return f"evaluating {len(running)} strateg{'y' if len(running) == 1 else 'ies'} every {every} s"
+        intervals = {entry.settings.evaluation_interval_seconds for entry in running}
+        return f"evaluating {len(running)} strateg{'y' if len(running) == 1 else 'ies'} {every(intervals)}"
 
     # -- money -------------------------------------------------------------------------------------------------
 
@@ -288,7 +295,7 @@ class Situation:
             return f"this strategy is {own.value.lower()}"
         if not self.can_run():
             return f"the scheduler: {self.why()}"
-        return f"evaluating every {entry.settings.evaluation_interval_seconds} s"
+        return f"evaluating {every({entry.settings.evaluation_interval_seconds})}"
 
     # -- data --------------------------------------------------------------------------------------------------
 

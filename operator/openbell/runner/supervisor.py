@@ -83,11 +83,12 @@ class Supervisor:
         self._advance()
         self._wake.set()
 
-    def hold(self, state: TradingState) -> None:
-        """Close the gate by REST before the resource says so; never opens anything."""
+    def hold(self, state: TradingState) -> TradingState:
+        """Close the gate by REST before the resource says so; the state that is held now. Never opens anything."""
         self._gate.held = safer(self._gate.held, state)  # a stop that the resource does not say yet is no pause
         self._held_until = None
         self._announce()
+        return self._gate.held
 
     def hold_until(self, generation: int) -> None:
         """The resource was told: from `generation` on it speaks for itself, and the local hold ends."""

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-import structlog
-
 from openbell import __version__
 from openbell.domain.clock import Clock
-from openbell.domain.errors import ClusterError, ManifestError, OpenbellError
+from openbell.domain.errors import ManifestError
 from openbell.domain.money import cents
 from openbell.domain.positions import Position
 from openbell.domain.signals import Signal
-from openbell.domain.state import TradingState
 from openbell.domain.statistics import Statistics
 from openbell.engine.exits import levels
 from openbell.journal import IntentRecord, Journal
@@ -27,6 +22,7 @@ from openbell.resources.common import API_VERSION
 from openbell.runner.control import StrategyEntry
 from openbell.runner.desk import Told
 from openbell.runner.ledger import SignalRecord
+from openbell.runner.lifecycle import Lifecycle
 from openbell.runner.situation import Situation
 from openbell.runner.source import Source
 from openbell.strategies.loader import STRATEGY_TYPES, validate_parameters
@@ -52,10 +48,6 @@ from openbell.web.view import (
     TradeView,
 )
 
-log = structlog.get_logger("openbell.lifecycle")
-
-PATCH_RETRY_SECONDS = 2.0
-PASSING = frozenset({408, 409, 429})  # a refusal that the same patch may not meet again
 LAG_LIMIT_SECONDS = 5.0
 CURRENCY = "USD"
 
@@ -68,10 +60,11 @@ class Pulse(Protocol):
 
 @dataclass(slots=True)
 class View:
-    """Reads the situation; lifecycle calls close the gate first and then patch the resource."""
+    """Reads the situation; what people ask for goes to the lifecycle or to the source."""
 
     situation: Situation
     source: Source
+    lifecycle: Lifecycle
     journal: Journal
     clock: Clock
     real_clock: Clock
@@ -82,8 +75,6 @@ class View:
     equity: EquityHistory = field(default_factory=EquityHistory)
     replay_view: Callable[[], ReplayView | None] = lambda: None
     _started: float = 0.0
-    _patching: asyncio.Task[None] | None = None
-    _unpatched: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._started = self.real_clock.monotonic()
@@ -268,77 +259,16 @@ class View:
     # -- asking ------------------------------------------------------------------------------------------------
 
     async def start(self, wait_seconds: float) -> LifecycleResult:
-        return await self._patch({"enabled": True}, wait_seconds)
+        return await self.lifecycle.start(wait_seconds)
 
     async def resume(self, wait_seconds: float) -> LifecycleResult:
-        return await self._patch({"paused": False}, wait_seconds)
+        return await self.lifecycle.resume(wait_seconds)
 
     async def stop(self, wait_seconds: float) -> LifecycleResult:
-        return await self._hold_and_patch(TradingState.STOPPED, {"enabled": False}, wait_seconds)
+        return await self.lifecycle.stop(wait_seconds)
 
     async def pause(self, wait_seconds: float) -> LifecycleResult:
-        return await self._hold_and_patch(TradingState.PAUSED, {"paused": True}, wait_seconds)
-
-    async def _patch(self, spec: Mapping[str, Any], wait_seconds: float) -> LifecycleResult:
-        waiting = await self._forget_patching()
-        try:
-            generation = await self.source.patch_scheduler({**waiting, **spec})
-        except OpenbellError:
-            # The gate is still held by what was asked before, so the resource must still come to say it.
-            self._start_patching(waiting)
-            raise
-        self.situation.supervisor.hold_until(generation)
-        return LifecycleResult(generation, await self._acknowledged(generation, wait_seconds))
-
-    async def _hold_and_patch(
-        self, state: TradingState, spec: Mapping[str, Any], wait_seconds: float
-    ) -> LifecycleResult:
-        """The gate first; when the API server is away the hold stays and the patch is tried until it goes through.
-
-        Where the resource refuses the patch for good, the gate stays closed until the next word that it takes.
-        """
-        self.situation.supervisor.hold(state)
-        waiting = await self._forget_patching()
-        try:
-            generation = await self.source.patch_scheduler({**waiting, **spec})
-        except ClusterError as error:
-            if error.status is not None and error.status < 500 and error.status not in PASSING:
-                self._start_patching(waiting)
-                raise
-            log.warning("lifecycle.held", state=state.value, error=str(error))
-            self._start_patching({**waiting, **spec})
-            return LifecycleResult(None, acknowledged=False)
-        self.situation.supervisor.hold_until(generation)
-        return LifecycleResult(generation, await self._acknowledged(generation, wait_seconds))
-
-    def _start_patching(self, spec: Mapping[str, Any]) -> None:
-        if not spec:
-            return
-        self._unpatched = spec
-        self._patching = asyncio.create_task(self._keep_patching(spec))
-
-    async def _keep_patching(self, spec: Mapping[str, Any]) -> None:
-        while True:
-            await asyncio.sleep(PATCH_RETRY_SECONDS)
-            try:
-                generation = await self.source.patch_scheduler(spec)
-            except ClusterError:
-                continue
-            self.situation.supervisor.hold_until(generation)
-            return
-
-    async def _forget_patching(self) -> Mapping[str, Any]:
-        """What has not reached the API server yet; a newer word on the same field replaces it, else both are said."""
-        patching, self._patching = self._patching, None
-        if patching is None or patching.done():
-            return {}
-        patching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await patching
-        return self._unpatched
-
-    async def _acknowledged(self, generation: int, wait_seconds: float) -> bool:
-        return await self.situation.supervisor.wait_acknowledged(generation, wait_seconds)
+        return await self.lifecycle.pause(wait_seconds)
 
     async def add_strategy(self, request: StrategyRequest) -> StrategyView:
         control = self.situation.control

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from fakes.values import OWNER, T0, at, make_fill, make_intent, make_position, make_update, ref
 from openbell.domain.answers import Answer, ConfirmedEmpty, Unknown, Value
 from openbell.domain.clock import SimulatedClock
+from openbell.domain.identity import exit_ref
 from openbell.domain.orders import Fill, IntentState, OrderUpdate, Side
 from openbell.domain.positions import BrokerPosition, Position
 from openbell.journal import IntentRecord, Journal
-from openbell.journal.recovery import Facts, MissingFill, PositionDifference, Recovery, recover
+from openbell.journal.recovery import Facts, MissingFill, PositionDifference, Recovery, UnrecordedExit, recover
 
 NONE = ConfirmedEmpty()
 SILENT = Unknown("timed out")
@@ -212,6 +213,30 @@ def test_orders_and_fills_with_our_tag_but_no_intent_are_orphans() -> None:
     assert not found.is_in_sync
     assert not recover(facts(), orders(lost), NONE, NONE).is_in_sync
     assert not recover(facts(), NONE, fills(fill), holds(AAPL=10)).is_in_sync
+
+
+@pytest.mark.parametrize("sequence", [4, 5, 300])
+def test_an_exit_of_a_position_we_hold_that_was_not_written_down_is_taken_up(sequence: int) -> None:
+    held = make_position("a", exit_sequence=3)
+    sent = exit_ref(OWNER, "p-a", sequence)
+    told = make_update(FILLED, order_ref=sent, filled_quantity=Decimal(10))
+    fill = make_fill(order_ref=sent, side=Side.SELL)
+    found = recover(facts(positions=(held,)), orders(told), fills(fill), NONE)
+    assert found.unrecorded_exits == (UnrecordedExit(sent, "p-a", sequence, told, (fill,)),)
+    assert (found.orphan_orders, found.orphan_fills) == ((), ())
+    assert not found.is_in_sync, "until it is written"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [exit_ref(OWNER, "p-a", 3), exit_ref(OWNER, "p-b", 4), exit_ref("another", "p-a", 4)],
+    ids=["an exit of before", "another position", "another owner"],
+)
+def test_no_other_order_is_taken_for_an_exit_that_was_not_written_down(other: str) -> None:
+    held = make_position("a", exit_sequence=3)
+    found = recover(facts(positions=(held,)), orders(make_update(WORKING, order_ref=other)), NONE, holds(AAPL=10))
+    assert found.unrecorded_exits == ()
+    assert len(found.orphan_orders) + len(found.foreign_orders) == 1
 
 
 def test_orders_and_fills_of_others_are_foreign_and_change_nothing() -> None:

@@ -66,7 +66,7 @@ async def crew_at(moment: datetime, folder: Path, stack: ExitStack) -> tuple[Cre
         JournalLoss(folder / "journal"),
     )
     stack.callback(crew.evaluation.close)
-    for work in (broker.run(), crew.leadership.run(nothing)):
+    for work in (broker.run(), crew.leadership.run(crew.desk.begin_epoch, nothing)):
         stack.callback(asyncio.ensure_future(work).cancel)
     await crew.leadership.led.wait()
     crew.take(observed)

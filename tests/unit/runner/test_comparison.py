@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 
+import pytest
+
 from fakes.trading import World, until
-from fakes.values import at, make_fill, make_intent, make_position, make_update, ref
+from fakes.values import OWNER, at, make_fill, make_intent, make_position, make_update, ref
 from openbell.brokers.base import ConnectionChanged
 from openbell.domain.answers import Unknown
+from openbell.domain.identity import exit_ref
 from openbell.domain.orders import IntentState, OrderUpdate, Side
+from openbell.runner import comparison as comparisons
 
 UP, DOWN = ConnectionChanged(True, ""), ConnectionChanged(False, "the cable is out")
 
@@ -117,8 +121,7 @@ async def test_what_the_account_holds_besides_ours_does_not_hold_entries(world: 
 
 
 async def test_an_order_of_ours_that_the_journal_does_not_know_holds_entries(world: World) -> None:
-    owner = await world.journal.adopt_owner("u-1")
-    world.broker.says(OrderUpdate(f"ob1.{owner}.lost", IntentState.WORKING, "b7"))
+    world.broker.says(OrderUpdate(ref("lost"), IntentState.WORKING, "b7"))
     await world.comparison.compare()
     assert (world.gate.in_sync, world.comparison.reason) == (False, "OrphanOrders")
 
@@ -205,3 +208,62 @@ async def test_a_short_lot_counts_with_its_sign(world: World) -> None:
     world.broker.says(make_update(IntentState.FILLED), fills=[make_fill("x1", "a", side=Side.SELL)], AAPL=-10)
     await world.comparison.compare()
     assert world.gate.in_sync
+
+
+# -- exits that were sent and not written down
+
+
+def sold_unrecorded(world: World) -> str:
+    """The broker has filled an exit of p-a that the journal does not know."""
+    sent = exit_ref(OWNER, "p-a", 1)
+    update = make_update(IntentState.FILLED, order_ref=sent, filled_quantity=Decimal(10))
+    world.broker.says(update, fills=[make_fill("x-out", order_ref=sent, side=Side.SELL)])
+    return sent
+
+
+async def test_an_exit_that_was_not_written_down_is_booked_and_then_all_agrees(world: World) -> None:
+    await world.hold("a")
+    sent = sold_unrecorded(world)
+    world.comparison.on_connection(UP)
+    await world.comparison.compare()
+    assert not world.gate.in_sync
+    (trade,) = await world.journal.trades(10)
+    assert (trade.position_id, trade.exit_reason) == ("p-a", "UNRECORDED")
+    assert not world.ledger.positions
+    record = await world.journal.record(sent)
+    assert record is not None
+    assert record.state is IntentState.FILLED
+    await world.comparison.compare()
+    assert world.gate.in_sync
+
+
+async def test_while_another_process_leads_nothing_is_taken_up(world: World) -> None:
+    await world.hold("a")
+    sent = sold_unrecorded(world)
+    world.fence.held = False
+    await world.comparison.compare()
+    assert await world.journal.record(sent) is None
+    assert "p-a" in world.ledger.positions
+
+
+async def test_exits_wait_for_the_first_comparison_which_may_know_of_one_already_sent(world: World) -> None:
+    await world.hold("a")
+    sold_unrecorded(world)
+    world.comparison.answered.clear()
+    world.market.prices["AAPL"] = 90.0
+    checking = asyncio.create_task(world.exits.check())
+    await world.comparison.compare()
+    await checking
+    assert len(world.broker.sent) == 1, "the entry alone: its exit is the one that was sent before"
+
+
+async def test_exits_do_not_wait_longer_for_a_broker_that_does_not_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparisons, "FIRST_ANSWER_SECONDS", 0.01)
+    await world.hold("a")
+    world.comparison.answered.clear()
+    world.broker.mute()
+    world.market.prices["AAPL"] = 90.0
+    await world.exits.check()
+    assert len(world.broker.sent) == 2

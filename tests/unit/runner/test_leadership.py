@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from fakes.trading import World, until
+from fakes.values import make_intent
 from openbell.domain.errors import NotLeadingError, StaleEpochError
+from openbell.domain.orders import IntentKind, Side
 from openbell.runner.leadership import Leadership
 
 
@@ -60,8 +62,8 @@ async def contest(world: World) -> AsyncIterator[Contest]:
     async def on_lead() -> None:
         led.append(leadership.epoch)
 
-    leadership = Leadership(contender, world.journal, world.metrics, lambda: changes.append(leadership.holds()))
-    running = asyncio.create_task(leadership.run(on_lead))
+    leadership = Leadership(contender, world.metrics, lambda: changes.append(leadership.holds()))
+    running = asyncio.create_task(leadership.run(world.desk.begin_epoch, on_lead))
     await until(lambda: len(changes) > 0)
     yield Contest(contender, leadership, led, running, changes)
     running.cancel()
@@ -91,6 +93,23 @@ async def test_a_lease_lost_and_held_again_under_its_epoch_is_led_without_beginn
     contest.contender.give(2)
     await until(lambda: contest.changes[-1] is True)
     assert contest.led == [2]
+
+
+async def test_a_journal_that_cannot_be_written_leads_for_exits_and_learns_of_the_epoch_later(
+    contest: Contest, world: World
+) -> None:
+    await world.hold()
+    world.journal.is_failing = True
+    contest.contender.give(2)
+    await until(contest.leadership.holds)
+    assert (world.gate.journal_open, contest.led) == (False, [2])
+    world.fence.epoch = 2
+    await world.desk.place([make_intent("leave", kind=IntentKind.EXIT, position_id="p-a", side=Side.SELL, epoch=2)])
+    assert len(world.broker.sent) == 2, "the exit went out"
+    world.journal.is_failing = False
+    await world.desk.save_statistics()
+    state = await world.journal.load()
+    assert (state.epoch, len(state.open_intents), world.gate.journal_open) == (2, 1, True)
 
 
 async def test_each_new_epoch_is_begun_once(contest: Contest) -> None:

@@ -1,0 +1,72 @@
+"""A full disk stops entries, never exits, also across a restart: on a small filesystem, filled to the last byte."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lives import Launcher, Lives, Venue
+
+SIZE_MIB = 24
+
+
+@pytest.fixture
+def lives(tmp_path: Path, chaos_seed: int) -> Iterator[Lives]:
+    """A runner whose data folder is a filesystem of its own."""
+    data = tmp_path / "data"
+    data.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m", "tmpfs", str(data)], check=True)
+    launcher = Launcher.start()
+    venue = Venue(tmp_path, chaos_seed % 1_000_000)
+    yield Lives(tmp_path, venue, launcher)
+    venue.close()
+    launcher.close()
+    subprocess.run(["umount", str(data)], check=True)
+
+
+def fill(disk: Path) -> None:
+    """Leave no byte free."""
+    with (disk / "filler").open("ab", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                continue
+    assert os.statvfs(disk).f_bavail == 0
+
+
+def held(venue: Venue) -> dict[str, int]:
+    """What the broker holds for us by symbol."""
+    total: dict[str, int] = {}
+    for execution in venue.executions():
+        total[execution.symbol] = total.get(execution.symbol, 0) + int(execution.signed)
+    return {symbol: quantity for symbol, quantity in total.items() if quantity}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("orderly", [False, True], ids=["after a kill", "after an orderly end"])
+def test_exits_go_out_on_a_full_disk_and_are_taken_up_when_there_is_room(lives: Lives, *, orderly: bool) -> None:
+    lives.start()
+    lives.run_until(lambda: len(held(lives.venue)) >= 2, "nothing was bought")
+    if orderly:
+        lives.end()
+    else:
+        lives.kill()
+    lives.check()
+    disk = lives.folder / "data"
+    fill(disk)
+    bought = len(lives.venue.arrivals())
+    assert held(lives.venue)
+    lives.start()
+    lives.run_until(lambda: not held(lives.venue), "positions were not left")
+    lives.kill()
+    after = lives.venue.arrivals()[bought:]
+    assert {order.side for order in after} == {"Sell"}, "exits alone"
+
+    (disk / "filler").unlink()
+    lives.drain()
+    assert lives.trades() >= 2
