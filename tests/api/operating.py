@@ -117,6 +117,17 @@ class World:
         return int(total)
 
 
+def requests_of(operator: Operator, method: str, code: str) -> float:
+    """Requests of an operator that the server has answered so."""
+    return sum(
+        sample.value
+        for family in operator.metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "rest_client_requests_total"
+        and (sample.labels["method"], sample.labels["code"]) == (method, code)
+    )
+
+
 def condition_of(obj: Object | None, type_: str) -> dict[str, Any]:
     conditions = ((obj or {}).get("status") or {}).get("conditions") or []
     return next((each for each in conditions if each["type"] == type_), {})

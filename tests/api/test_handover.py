@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from apiserver import Answer, ApiServer
-from operating import World, condition_of, grant, operating, quiet
+from operating import World, condition_of, grant, operating, quiet, requests_of
 
 from openbell.controller import silence
 from openbell.controller.handover import borrowed_of, kept_whole
@@ -107,8 +107,7 @@ async def owned_by_operator(world: World) -> set[str]:
 
 def refused(operator: Operator) -> float:
     """Writes of the operator that the server has called invalid."""
-    labels = {"method": "PATCH", "code": "422"}
-    return operator.metrics.registry.get_sample_value("rest_client_requests_total", labels) or 0.0
+    return requests_of(operator, "PATCH", "422")
 
 
 async def test_the_server_refuses_to_tear_an_entry_that_two_managers_share(world: World) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from apiserver import ApiServer
-from operating import CHILDREN, JSON_PATCH, World, condition_of, grant, operating, owned_paths, quiet
+from operating import CHILDREN, JSON_PATCH, World, condition_of, grant, operating, owned_paths, quiet, requests_of
 from structlog.testing import capture_logs
 
 from openbell.controller import silence
-from openbell.controller.main import Operator
 from openbell.controller.reconcile import Key
 from openbell.kube.client import Object
 from openbell.kube.lease import boot_time
@@ -488,11 +487,6 @@ async def test_the_first_write_after_the_deadline_ends_the_process_and_no_other_
     assert [each["event"] for each in told] == ["operator.lost_leadership"]
 
 
-def asked(operator: Operator, method: str, code: str) -> float:
-    labels = {"method": method, "code": code}
-    return operator.metrics.registry.get_sample_value("rest_client_requests_total", labels) or 0.0
-
-
 async def test_a_namespace_that_is_ending_is_left_in_peace(world: World) -> None:
     with capture_logs() as logs:
         async with operating(world) as operator:
@@ -508,12 +502,12 @@ async def test_a_namespace_that_is_ending_is_left_in_peace(world: World) -> None
             await world.patch("Strategy", "mom", {"spec": {"parameters": {"nonsense": 1}}})
             await world.condition("Strategy", "mom", "Accepted", "False", "InvalidParameters")
             await quiet(operator, 2.0)
-            refusals = asked(operator, "PATCH", "403")
+            refusals = requests_of(operator, "PATCH", "403")
             assert refusals >= 1  # of a new service, at each event in the namespace
             assert operator.metrics.retries._value.get() == retries
             await quiet(operator, 1.0)
-            assert asked(operator, "PATCH", "403") == refusals  # and not again by itself
-            assert asked(operator, "POST", "403") == 1  # the Event of the strategy
+            assert requests_of(operator, "PATCH", "403") == refusals  # and not again by itself
+            assert requests_of(operator, "POST", "403") == 1  # the Event of the strategy
             assert operator.metrics.events_lost._value.get() == 0
             stalled = condition_of(await world.get("TradingScheduler", "alpha"), "Stalled")
             assert stalled["status"] == "False"
@@ -529,7 +523,7 @@ async def test_an_object_that_has_gone_meanwhile_is_not_tried_again(world: World
             operator.cache.observe(TRADING_SCHEDULERS, made | {"metadata": metadata, "status": {}})
             operator.queue.add(Key("TradingScheduler", world.namespace, "ghost"))
             await quiet(operator, 2.0)
-            assert asked(operator, "PATCH", "404") == 1
+            assert requests_of(operator, "PATCH", "404") == 1
             assert operator.metrics.retries._value.get() == 0
     assert [each for each in logs if each["log_level"] not in ("debug", "info")] == []
 

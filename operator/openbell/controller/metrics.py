@@ -74,8 +74,8 @@ class OperatorMetrics:
 
         self._requests = Counter(
             "rest_client_requests",
-            "Requests to the API server, by method and code.",
-            ["method", "code"],
+            "Requests to the API server, by method, code and host.",
+            ["method", "code", "host"],
             registry=registry,
         )
         self.leader = Gauge(
@@ -133,8 +133,8 @@ class OperatorMetrics:
         if result == "error":
             self.errors.inc()
 
-    def requested(self, method: str, status: int, _seconds: float) -> None:
-        self._requests.labels(method, str(status) if status else "<error>").inc()
+    def requested(self, method: str, status: int, host: str) -> None:
+        self._requests.labels(method, str(status) if status else "<error>", host).inc()
 
     def watched(self, resource: Resource) -> None:
         self._watched.labels(resource.kind).inc()

@@ -6,11 +6,11 @@ The models of the `kubernetes` package cost 100 MB, so only its configuration an
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -85,7 +85,7 @@ class KubeClient:
     """One connection pool to one API server; belongs to the event loop that made it and shares nothing.
 
     `before_write` is awaited before each mutating request (a rate limit, a fence); `on_response` is told method,
-    status (0 when there was no answer) and seconds of every request but a watch.
+    status (0 when there was no answer) and host of every request but a watch.
     """
 
     def __init__(
@@ -94,13 +94,14 @@ class KubeClient:
         *,
         timeout_seconds: float = 10.0,
         before_write: Callable[[], Awaitable[None]] | None = None,
-        on_response: Callable[[str, int, float], None] | None = None,
+        on_response: Callable[[str, int, str], None] | None = None,
         connections: int = 64,
     ) -> None:
         self.credentials = credentials
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=min(5.0, timeout_seconds))
         self.before_write = before_write
         self._on_response = on_response
+        self._host = urlsplit(credentials.server).netloc
         connector = aiohttp.TCPConnector(limit=connections, ssl=credentials.tls if credentials.tls else True)
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -116,7 +117,7 @@ class KubeClient:
         *,
         timeout_seconds: float = 10.0,
         before_write: Callable[[], Awaitable[None]] | None = None,
-        on_response: Callable[[str, int, float], None] | None = None,
+        on_response: Callable[[str, int, str], None] | None = None,
         connections: int = 64,
     ) -> KubeClient:
         """A client by kubeconfig, service account or KUBECONFIG; ClusterError when there are no credentials."""
@@ -310,7 +311,6 @@ class KubeClient:
         *,
         refresh: bool,
     ) -> tuple[int, str | None, bytes]:
-        began = time.monotonic()
         status = 0
         every = {"Content-Type": "application/json", **await self._headers(refresh=refresh), **headers}
         try:
@@ -327,7 +327,7 @@ class KubeClient:
             )
         finally:
             if self._on_response is not None:
-                self._on_response(method, status, time.monotonic() - began)
+                self._on_response(method, status, self._host)
 
 
 def selectors(labels: str | None, fields: str | None) -> dict[str, str]:

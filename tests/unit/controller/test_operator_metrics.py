@@ -18,7 +18,7 @@ OF_CONTROLLER_RUNTIME = {
     "controller_runtime_reconcile_time_seconds_sum": {"controller"},
     "controller_runtime_reconcile_total": {"controller", "result"},
     "leader_election_master_status": {"name"},
-    "rest_client_requests_total": {"method", "code"},
+    "rest_client_requests_total": {"method", "code", "host"},
     "workqueue_adds_total": {"name"},
     "workqueue_depth": {"name"},
     "workqueue_longest_running_processor_seconds": {"name"},
@@ -39,7 +39,7 @@ client-go also tells the host; this operator talks to one API server only.
 
 def used() -> OperatorMetrics:
     metrics = OperatorMetrics(version="0.1.0", process=False)
-    metrics.requested("GET", 200, 0.1)
+    metrics.requested("GET", 200, "10.0.0.1:443")
     metrics.watched(STRATEGIES)
     metrics.applied("Deployment", "unchanged")
     return metrics
@@ -74,6 +74,6 @@ def test_every_result_of_a_reconcile_is_there_from_the_start() -> None:
 
 def test_a_request_without_an_answer_is_counted_as_client_go_does() -> None:
     metrics = used()
-    metrics.requested("PATCH", 0, 10.0)
-    labels = {"method": "PATCH", "code": "<error>"}
+    metrics.requested("PATCH", 0, "10.0.0.1:443")
+    labels = {"method": "PATCH", "code": "<error>", "host": "10.0.0.1:443"}
     assert metrics.registry.get_sample_value("rest_client_requests_total", labels) == 1
