@@ -16,23 +16,22 @@ from openbell.market.calendar import SessionCalendar, calendar_for, next_tick
 from openbell.market.sessions import VENUES, Session, load_table
 
 FIRST, LAST = date(2026, 1, 1), date(2026, 12, 31)
-SETTLE = 0.25
 MICROSECOND = timedelta(microseconds=1)
 LONG_DAYS = ("CMES", "Always")  # with half a million minutes a year: of these, days of each kind
 DAYS_OF_A_KIND = 8
 
 
 def expected(session: Session, seconds: int) -> Iterator[datetime]:
-    """Open + k × interval + settle, where the market trades."""
+    """Open + k × interval, where the market trades."""
     for k in range(int((session.close - session.open).total_seconds()) // seconds + 1):
-        tick = session.open + timedelta(seconds=k * seconds + SETTLE)
+        tick = session.open + timedelta(seconds=k * seconds)
         if any(begin <= tick < end for begin, end in session.parts):
             yield tick
 
 
 def walked(calendar: SessionCalendar, seconds: int, start: datetime, end: datetime) -> Iterator[datetime]:
     now = start
-    while (now := next_tick(calendar, True, seconds, SETTLE, now)) < end:
+    while (now := next_tick(calendar, True, seconds, 0.0, now)) < end:
         yield now
 
 
@@ -70,7 +69,7 @@ def test_every_minute_of_the_particular_days_of_a_year(name: str) -> None:
         assert list(walked(calendar, 60, session.open - MICROSECOND, session.close)) == wanted
         following = calendar.next_session(session.open)
         assert following is not None
-        assert next_tick(calendar, True, 60, SETTLE, wanted[-1]) == following.open + timedelta(seconds=SETTLE)
+        assert next_tick(calendar, True, 60, 0.0, wanted[-1]) == following.open
 
 
 @pytest.mark.parametrize("seconds", [60, 420])
