@@ -39,6 +39,7 @@ format .venv/bin/ruff format --check
 mypy .venv/bin/mypy
 imports .venv/bin/lint-imports
 crds .venv/bin/openbell crds --check
+sessions .venv/bin/python hack/sessions.py --check
 chart .venv/bin/python hack/chart.py --check
 shellcheck shellcheck -x hack/*.sh hack/cluster/*.sh hack/cluster/kindnetd hack/cluster/runc-nosysres .ci/run
 CHECKS

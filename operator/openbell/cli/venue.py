@@ -16,7 +16,8 @@ from openbell.brokers.simulated.faults import FaultPlan, parse_fault
 from openbell.brokers.simulated.server import VenueServer
 from openbell.brokers.simulated.venue import Terms
 from openbell.domain.clock import SystemClock
-from openbell.market.calendar import calendar_for
+from openbell.market.calendar import ALWAYS, calendar_for
+from openbell.market.sessions import VENUES
 from openbell.market.synthetic import SyntheticMarket
 
 
@@ -46,7 +47,7 @@ class Money(click.ParamType[Decimal]):
 )
 @click.option("--start-price", type=click.FloatRange(0.01), help="Of every symbol; each its own by default.")
 @click.option("--symbol", "symbols", multiple=True, help="What is traded (repeatable); everything by default.")
-@click.option("--calendar", default="Always", show_default=True, type=click.Choice(["Always", "XNYS"]))
+@click.option("--calendar", default=ALWAYS, show_default=True, type=click.Choice([ALWAYS, *VENUES]))
 @click.option("--starting-cash", default="100000", show_default=True, type=Money(), help="Of a new account.")
 @click.option("--spread-bps", default=2.0, show_default=True, type=click.FloatRange(0.0, 1000.0))
 @click.option("--slippage-bps", default=1.0, show_default=True, type=click.FloatRange(0.0, 1000.0))

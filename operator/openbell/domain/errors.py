@@ -9,6 +9,10 @@ class ManifestError(OpenbellError):
     """A manifest, setting or parameter is not allowed. Names the field, the value and what is allowed."""
 
 
+class CalendarError(OpenbellError):
+    """A date lies where a calendar knows nothing. Says what is known; the caller takes the cautious answer."""
+
+
 class JournalError(OpenbellError):
     """The journal cannot be read or written. Entries stop; exits go on from memory."""
 

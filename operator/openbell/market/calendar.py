@@ -1,38 +1,21 @@
-"""When a market trades: sessions in UTC, made from the exchange's own wall clock.
+"""When a market trades: sessions in UTC, made from the exchange's own wall clock, and the ticks laid over them.
 
-XNYS comes from a table (sessions/XNYS.json, made by hack/generate_sessions.py); what the table does not cover is
-closed and says so, never guessed. A session is open at its first instant and closed at its last: open ≤ t < close.
+The venues come from tables (openbell.market.sessions); `Always` is a market without closing hours. In a lunch break
+the session goes on, but nothing trades: `is_open` is false, no tick falls into it, and nothing is aged by it.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
-from importlib.resources import files
 from typing import Protocol
-from zoneinfo import ZoneInfo
 
 from openbell.domain.errors import ManifestError
+from openbell.market.sessions import ONE_DAY, VENUES, Session, SessionTable, load_table
 
-ONE_DAY = timedelta(days=1)
+ALWAYS = "Always"
 MIDNIGHT = time(0)
 RESOLUTION = timedelta(microseconds=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """One day of trading: `date` is the exchange's, `open` and `close` are UTC, `early` says it closes early."""
-
-    date: date
-    open: datetime
-    close: datetime
-    early: bool = False
-
-    def contains(self, moment: datetime) -> bool:
-        return self.open <= moment < self.close
 
 
 class SessionCalendar(Protocol):
@@ -41,31 +24,36 @@ class SessionCalendar(Protocol):
     @property
     def name(self) -> str: ...
 
-    @property
-    def horizon(self) -> date | None:
-        """The last date that is known, or None where there is no end."""
+    def beyond(self, day: date) -> str:
+        """One clause where nothing is known of that exchange date; empty where it is."""
         ...
 
-    def is_open(self, moment: datetime) -> bool: ...
+    def is_open(self, moment: datetime) -> bool:
+        """Whether the market trades; false in a lunch break."""
+        ...
 
     def session_at(self, moment: datetime) -> Session | None:
-        """The session that `moment` lies in."""
+        """The session that `moment` lies in, its lunch break included."""
         ...
 
     def session_on(self, day: date) -> Session | None:
         """The session of an exchange date."""
         ...
 
+    def next_session(self, moment: datetime) -> Session | None:
+        """The first session that opens after `moment`."""
+        ...
+
     def next_open(self, moment: datetime) -> datetime | None:
-        """The first open after `moment`."""
+        """When trading next begins after `moment`: a session's open, or the end of its lunch break."""
         ...
 
     def next_close(self, moment: datetime) -> datetime | None:
-        """The first close after `moment`: this session's, or the next one's."""
+        """The first end of a session after `moment`: this session's, or the next one's. Lunch ends none."""
         ...
 
     def sessions(self, first: date, last: date) -> Iterator[Session]:
-        """Sessions from `first` to `last`, both included, in order."""
+        """Sessions of the exchange dates from `first` to `last`, both included, in order."""
         ...
 
     def describe(self, moment: datetime) -> str:
@@ -76,8 +64,10 @@ class SessionCalendar(Protocol):
 class AlwaysCalendar:
     """A market without closing hours; its sessions are the days of UTC."""
 
-    name = "Always"
-    horizon: date | None = None
+    name = ALWAYS
+
+    def beyond(self, day: date) -> str:
+        return ""
 
     def is_open(self, moment: datetime) -> bool:
         return True
@@ -88,6 +78,9 @@ class AlwaysCalendar:
     def session_on(self, day: date) -> Session | None:
         opening = datetime.combine(day, MIDNIGHT, UTC)
         return Session(day, opening, opening + ONE_DAY)
+
+    def next_session(self, moment: datetime) -> Session | None:
+        return self.session_on(moment.astimezone(UTC).date() + ONE_DAY)
 
     def next_open(self, moment: datetime) -> datetime | None:
         return datetime.combine(moment.astimezone(UTC).date(), MIDNIGHT, UTC) + ONE_DAY
@@ -104,42 +97,11 @@ class AlwaysCalendar:
         return "market always open"
 
 
-@dataclass(frozen=True, slots=True)
-class SessionTable:
-    """What a table file says: weekdays are sessions unless `closed`, and close at the usual time unless `early`."""
-
-    name: str
-    zone: ZoneInfo
-    zone_label: str
-    open: time
-    close: time
-    first: date
-    last: date
-    closed: frozenset[date]
-    early: Mapping[date, time]
-
-
-@cache
-def load_table(name: str) -> SessionTable:
-    """Read sessions/<name>.json from the package."""
-    raw = json.loads((files("openbell.market") / "sessions" / f"{name}.json").read_text("utf-8"))
-    return SessionTable(
-        name=raw["name"],
-        zone=ZoneInfo(raw["zone"]),
-        zone_label=raw["zoneLabel"],
-        open=time.fromisoformat(raw["open"]),
-        close=time.fromisoformat(raw["close"]),
-        first=date.fromisoformat(raw["first"]),
-        last=date.fromisoformat(raw["last"]),
-        closed=frozenset(date.fromisoformat(text) for text in raw["closed"]),
-        early={date.fromisoformat(text): time.fromisoformat(at) for text, at in raw["early"].items()},
-    )
-
-
 class TableCalendar:
     """Sessions of an exchange by its table, with a person's overrides for days that no table foresaw.
 
-    Raises ManifestError for an early close that is not between the usual open and close.
+    Overrides are by session date: a closure takes the whole session, its evening before included. Raises
+    ManifestError for an early close that is not within the usual session of its day, or within its lunch break.
     """
 
     def __init__(
@@ -150,11 +112,7 @@ class TableCalendar:
     ) -> None:
         overrides = early_closes or {}
         for day, at in overrides.items():
-            if not table.open < at < table.close:
-                raise ManifestError(
-                    f"market.earlyCloses: {at:%H:%M} on {day} is not allowed; "
-                    f"it must lie between {table.open:%H:%M} and {table.close:%H:%M} {table.zone_label}"
-                )
+            _check_early_close(table, day, at)
         self._table = table
         self._closed = table.closed | frozenset(extra_closures)
         self._early = {**table.early, **overrides}
@@ -164,45 +122,46 @@ class TableCalendar:
     def name(self) -> str:
         return self._table.name
 
-    @property
-    def horizon(self) -> date | None:
-        return self._table.last
-
-    def _utc(self, day: date, at: time) -> datetime:
-        return datetime.combine(day, at, self._table.zone).astimezone(UTC)
+    def beyond(self, day: date) -> str:
+        table = self._table
+        if table.first <= day <= table.last:
+            return ""
+        return f"the {table.name} sessions are known from {table.first} to {table.last} only"
 
     def session_on(self, day: date) -> Session | None:
         if day not in self._known:
-            self._known[day] = self._session_on(day)
+            is_session = not self.beyond(day) and day.weekday() < 5 and day not in self._closed
+            self._known[day] = self._table.session(day, self._early.get(day)) if is_session else None
         return self._known[day]
 
-    def _session_on(self, day: date) -> Session | None:
-        table = self._table
-        if not table.first <= day <= table.last or day.weekday() >= 5 or day in self._closed:
-            return None
-        early = self._early.get(day)
-        return Session(day, self._utc(day, table.open), self._utc(day, early or table.close), early is not None)
-
     def session_at(self, moment: datetime) -> Session | None:
-        session = self.session_on(moment.astimezone(self._table.zone).date())
-        return session if session is not None and session.contains(moment) else None
+        today = self._today(moment)
+        for day in (today, today + ONE_DAY) if self._table.opens_evening_before else (today,):
+            session = self.session_on(day)
+            if session is not None and session.contains(moment):
+                return session
+        return None
 
     def is_open(self, moment: datetime) -> bool:
-        return self.session_at(moment) is not None
+        session = self.session_at(moment)
+        return session is not None and session.is_trading(moment)
+
+    def _today(self, moment: datetime) -> date:
+        return moment.astimezone(self._table.zone).date()
 
     def _from(self, moment: datetime) -> Iterator[Session]:
-        first = max(moment.astimezone(self._table.zone).date(), self._table.first)
-        return self.sessions(first, self._table.last)
+        today = self._today(moment)
+        # Before the table begins nothing is known either: the table's first open would be a guess.
+        return iter(()) if today < self._table.first else self.sessions(today, self._table.last)
+
+    def next_session(self, moment: datetime) -> Session | None:
+        return next((session for session in self._from(moment) if session.open > moment), None)
 
     def next_open(self, moment: datetime) -> datetime | None:
-        # Before the table begins nothing is known either: the table's first open would be a guess.
-        if moment < self._utc(self._table.first, MIDNIGHT):
-            return None
-        return next((session.open for session in self._from(moment) if session.open > moment), None)
+        begins = (begin for session in self._from(moment) for begin, _ in session.parts)
+        return next((begin for begin in begins if begin > moment), None)
 
     def next_close(self, moment: datetime) -> datetime | None:
-        if moment < self._utc(self._table.first, MIDNIGHT):
-            return None
         return next((session.close for session in self._from(moment) if session.close > moment), None)
 
     def sessions(self, first: date, last: date) -> Iterator[Session]:
@@ -214,19 +173,37 @@ class TableCalendar:
             day += ONE_DAY
 
     def describe(self, moment: datetime) -> str:
-        table = self._table
         session = self.session_at(moment)
         if session is not None:
-            return f"market open until {session.close.astimezone(table.zone):%H:%M} {table.zone_label}"
+            until, lunch = self._until(session.close, moment), session.lunch
+            if lunch is None or moment >= lunch[1]:
+                return f"market open until {until}"
+            if moment >= lunch[0]:
+                return f"market closed for lunch until {self._until(lunch[1], moment)}"
+            begin, end = (each.astimezone(self._table.zone) for each in lunch)
+            return f"market open until {until}, lunch {begin:%H:%M}–{end:%H:%M}"
         opening = self.next_open(moment)
         if opening is None:
-            return f"market closed: the {table.name} sessions are known from {table.first} to {table.last} only"
-        local, today = opening.astimezone(table.zone), moment.astimezone(table.zone).date()
-        clause = f"market closed until {local:%H:%M} {table.zone_label}"
-        days = (local.date() - today).days
-        if days == 0:
-            return clause
-        return f"{clause} {local:%a}" if days < 7 else f"{clause} {local:%a %Y-%m-%d}"
+            return f"market closed: {self.beyond(self._table.last + ONE_DAY)}"
+        return f"market closed until {self._until(opening, moment)}"
+
+    def _until(self, then: datetime, moment: datetime) -> str:
+        local = then.astimezone(self._table.zone)
+        days = (local.date() - self._today(moment)).days
+        day = "" if days == 0 else f" {local:%a}" if days < 7 else f" {local:%a %Y-%m-%d}"
+        return f"{local:%H:%M} {self._table.zone_label}{day}"
+
+
+def _check_early_close(table: SessionTable, day: date, at: time) -> None:
+    hours = table.hours_on(day)
+    begin = MIDNIGHT if table.opens_evening_before else hours.open
+    if begin < at < hours.close and not (hours.lunch and hours.lunch[0] < at <= hours.lunch[1]):
+        return
+    lunch = f", not in the lunch break {hours.lunch[0]:%H:%M}–{hours.lunch[1]:%H:%M}" if hours.lunch else ""
+    raise ManifestError(
+        f"market.earlyCloses: {at:%H:%M} on {day} is not allowed; "
+        f"it must lie between {begin:%H:%M} and {hours.close:%H:%M} {table.zone_label}{lunch}"
+    )
 
 
 def calendar_for(
@@ -235,12 +212,15 @@ def calendar_for(
     early_closes: Mapping[date, time] | None = None,
 ) -> SessionCalendar:
     """The calendar that `market.calendar` names. Raises ManifestError for another name or a misplaced override."""
-    if name == "XNYS":
+    if name in VENUES:
         return TableCalendar(load_table(name), extra_closures, early_closes)
-    if name != "Always":
-        raise ManifestError(f"market.calendar: {name!r} is not known; allowed are XNYS and Always")
+    if name != ALWAYS:
+        raise ManifestError(f"market.calendar: {name!r} is not known; allowed are {', '.join(VENUES)} and {ALWAYS}")
     if extra_closures or early_closes:
-        raise ManifestError("market.calendar: Always has no sessions to close; extraClosures and earlyCloses need XNYS")
+        raise ManifestError(
+            f"market.calendar: {ALWAYS} has no sessions to close; extraClosures and earlyCloses need an exchange's "
+            f"calendar: {', '.join(VENUES)}"
+        )
     return AlwaysCalendar()
 
 
@@ -249,19 +229,24 @@ def next_tick(
 ) -> datetime:
     """The first tick after `now`: session open + k × interval + settle, counted anew from the wall clock each time.
 
-    Inside a session k starts at 0 and the last tick lies before the close. Outside: the next session's first tick,
-    or, with `hours_only` false, the same grid laid from the UTC midnight, up to that tick. Where no further session
-    is known the UTC grid goes on, so that the loop still wakes to say that the market is closed.
+    Inside a session k starts at 0 and the last tick lies before the close. The grid goes on through a lunch break,
+    with `hours_only` without the ticks in it: the first one after it is the grid's, not the break's end. Outside of
+    sessions: the next session's first tick, or, with `hours_only` false, the same grid laid from the UTC midnight, up
+    to that tick. Where no further session is known the UTC grid goes on, so that the loop still wakes to say that the
+    market is closed.
     """
     interval, settle = timedelta(seconds=interval_seconds), timedelta(seconds=settle_seconds)
     session = calendar.session_at(now)
     after = now
     if session is not None:
         tick = _grid(session.open, interval, settle, now)
+        if hours_only and session.lunch and session.lunch[0] <= tick < session.lunch[1]:
+            tick = _grid(session.open, interval, settle, session.lunch[1] - RESOLUTION)
         if tick < session.close:
             return tick
         after = session.close - RESOLUTION
-    opening = calendar.next_open(now)
+    following = calendar.next_session(now)
+    opening = following.open if following else None
     if opening is not None and hours_only:
         return opening + settle
     midnight = datetime.combine((after + RESOLUTION).astimezone(UTC).date(), MIDNIGHT, UTC)

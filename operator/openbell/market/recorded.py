@@ -21,7 +21,8 @@ import numpy as np
 from openbell.domain.answers import Answer, ConfirmedEmpty, Unknown, Value
 from openbell.domain.bars import Bar, BarSeries, Floats, Quote
 from openbell.domain.errors import ManifestError
-from openbell.market.calendar import Session, SessionCalendar
+from openbell.market.calendar import SessionCalendar
+from openbell.market.sessions import Session
 
 DAY_SECONDS = 86_400
 PRICE_COLUMNS = ("open", "high", "low", "close")
@@ -145,7 +146,8 @@ class RecordedBars:
         for day, _ in days:
             session = self.calendar.session_on(day)
             if session is None:
-                raise RecordedDataError(f"{symbol} has a bar on {day}, which is no {self.calendar.name} session")
+                why = self.calendar.beyond(day) or f"which is no {self.calendar.name} session"
+                raise RecordedDataError(f"{symbol} has a bar on {day}, {why}")
             sessions.append(session)
         rows = np.asarray([values for _, values in days], dtype=np.float64)
         splits = []

@@ -23,8 +23,8 @@ from typing import TypeAlias
 
 from openbell.domain.bars import Bar, Quote
 from openbell.domain.errors import ManifestError
-from openbell.market.calendar import Session
 from openbell.market.recorded import ReplayMarket, Split
+from openbell.market.sessions import Session
 
 STEP = timedelta(milliseconds=1)
 

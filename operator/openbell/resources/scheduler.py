@@ -98,8 +98,10 @@ class SchedulerSpec(Model):
 class MarketStatus(Model):
     """What the calendar says now."""
 
-    open: Bool | None = Field(None, description="Whether the session is open.")
-    next_open: Moment | None = Field(None, description="When the next session opens; absent where there are none.")
+    open: Bool | None = Field(None, description="Whether the market trades; not in a lunch break.")
+    next_open: Moment | None = Field(
+        None, description="When trading next begins, also after a lunch break; absent where that is not known."
+    )
     next_close: Moment | None = Field(None, description="When the current or next session closes.")
     summary: Text | None = Field(None, description='For people, like "open until 16:00 ET"; the column MARKET.')
 

@@ -54,6 +54,13 @@ BasisPoints = Annotated[float, Field(strict=True, ge=0, le=1000)]
 
 class Calendar(StrEnum):
     XNYS = "XNYS"
+    XNAS = "XNAS"
+    XLON = "XLON"
+    XTKS = "XTKS"
+    XHKG = "XHKG"
+    XETR = "XETR"
+    XTSE = "XTSE"
+    CMES = "CMES"
     ALWAYS = "Always"
 
 
@@ -76,7 +83,7 @@ class MarketDataType(StrEnum):
 class EarlyClose(Model):
     """One day on which the session ends early."""
 
-    date: CalendarDate = Field(description="The day, in the exchange's time zone.")
+    date: CalendarDate = Field(description="The session's date, in the exchange's time zone.")
     time: TimeOfDay = Field(description='When the session ends, in the exchange\'s time zone, like "13:00".')
 
     def to_time(self) -> dt.time:
@@ -89,10 +96,13 @@ class MarketSpec(Model):
 
     calendar: Calendar = Field(
         Calendar.XNYS,
-        description="XNYS: sessions, holidays and early closes of the New York Stock Exchange. "
-        "Always: a market without sessions.",
+        description="Sessions, lunch breaks, holidays and early closes of: XNYS, the New York Stock Exchange; XNAS, "
+        "Nasdaq; XLON, London; XTKS, Tokyo; XHKG, Hong Kong; XETR, Xetra in Frankfurt; XTSE, Toronto; CMES, the CME's "
+        "electronic session, from the evening before. Always: a market without sessions.",
     )
-    hours_only: Bool = Field(True, description="Whether entries are only evaluated while the session is open.")
+    hours_only: Bool = Field(
+        True, description="Whether entries are only evaluated while the market trades: in a session, not in its lunch."
+    )
     extra_closures: Annotated[tuple[CalendarDate, ...], no_duplicates(str, "{} is listed twice")] = Field(
         (),
         max_length=100,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date, time
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def calendar_of(market: MarketSpec) -> SessionCalendar:
     return calendar_for(
         market.calendar.value,
         [date.fromisoformat(str(day)) for day in market.extra_closures],
-        {date.fromisoformat(str(early.date)): time.fromisoformat(early.time) for early in market.early_closes},
+        {date.fromisoformat(str(early.date)): early.to_time() for early in market.early_closes},
     )
 
 

@@ -49,7 +49,9 @@ class Exits:
         """Look at every position; send the exits that are due.
 
         While the broker is not connected none is decided, for each would only be written and withdrawn: they go out
-        at the first check after the connection is back.
+        at the first check after the connection is back. The same holds while the market does not trade, in a lunch
+        break as after the close: an order would wait at the exchange, out of our hands, and fill at whatever price
+        trading begins again. What a stop missed in the break is done by the first check after it, at the price then.
         """
         situation = self.situation
         now = now or self.clock.now()

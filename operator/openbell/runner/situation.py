@@ -112,7 +112,7 @@ class Situation:
         return self.control.spec if self.control else None
 
     def is_open(self) -> bool:
-        """Whether the session is open, or the scheduler trades whatever the hour."""
+        """Whether the market trades (in a lunch break it does not), or the scheduler trades whatever the hour."""
         if self.spec is not None and not self.spec.market.hours_only:
             return True
         return self.calendar.is_open(self.clock.now())
@@ -304,7 +304,7 @@ class Situation:
         return self.spec is None or self.spec.market.hours_only
 
     def day_start(self, now: datetime) -> datetime:
-        """When the trading day of `now` began: the session's open, outside of sessions the UTC midnight."""
+        """When the trading day of `now` began: the session's open, also in its lunch; outside the UTC midnight."""
         session = self.calendar.session_at(now)
         return session.open if session else now.replace(hour=0, minute=0, second=0, microsecond=0)
 
@@ -341,12 +341,12 @@ class Situation:
 
 
 def open_seconds(calendar: SessionCalendar, since: datetime, now: datetime, *, hours_only: bool) -> float:
-    """Seconds of open market between two moments: what the age of data is measured in."""
+    """Seconds of open market between two moments: what the age of data is measured in. Lunch breaks do not count."""
     if not hours_only:
         return max(0.0, (now - since).total_seconds())
     total = 0.0
     first = since.date() - timedelta(days=1)
     for session in calendar.sessions(first, now.date() + timedelta(days=1)):
-        begin, end = max(session.open, since), min(session.close, now)
-        total += max(0.0, (end - begin).total_seconds())
+        for begin, end in session.parts:
+            total += max(0.0, (min(end, now) - max(begin, since)).total_seconds())
     return total

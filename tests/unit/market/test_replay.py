@@ -284,3 +284,15 @@ def test_split_adjusted_returns_multiply_to_what_a_holder_earned() -> None:
     bars = recorded([(MONDAY, (90,) * 4 + (1,)), (TUESDAY, (99,) * 4 + (1,)), (WEDNESDAY, (66,) * 4 + (1,))], split)
     closes = bars.series("IBM", 3, datetime(2001, 9, 20, tzinfo=UTC)).close
     assert np.allclose(closes[1:] / closes[:-1], [1.1, 1.0])
+
+
+def test_a_session_of_the_evening_before_is_stepped_through_from_its_open() -> None:
+    cmes = calendar_for("CMES")
+    bars = RecordedBars({"ES": [(day, (1, 2, 0.5, 1, 1)) for day in (date(2026, 11, 23), date(2026, 11, 24))]}, cmes)
+    levels = {"ES": [Levels(is_long=True, stop=0.75, target=1.5)]}
+    steps = list(ReplayDriver(ReplayMarket(bars), lambda: levels))
+    times = [step.time for step in steps]
+    assert times == sorted(times)
+    opens = [step.time for step in steps if isinstance(step, OpenStep)]
+    assert opens == [datetime(2026, 11, 22, 23, 0, tzinfo=UTC), datetime(2026, 11, 23, 23, 0, tzinfo=UTC)]
+    assert all(cmes.is_open(step.time) for step in steps if not isinstance(step, BarsStep))
