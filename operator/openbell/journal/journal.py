@@ -231,6 +231,10 @@ class Journal:
         """The newest round trips, newest first."""
         return await self._run("reading trades", partial(reads.trades, limit=limit))
 
+    async def round_trip_profits(self) -> Mapping[str, Decimal]:
+        """Profit after fees of all round trips ever, by strategy."""
+        return await self._run("reading profits", reads.round_trip_profits)
+
     async def known_fill_ids(self, since: datetime) -> frozenset[str]:
         """Execution ids of the fills booked that were made from `since` on."""
         return await self._run("reading fills", partial(reads.known_fill_ids, since=since))

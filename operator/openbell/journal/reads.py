@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from openbell.journal.recovery import Facts
 from openbell.journal.values import IntentRecord, JournalIdentity, JournalState, StoredParameters
 
 _BATCH = 500  # values in one IN list, well below SQLite's limit of variables
+_CHUNK = 1000  # rows in memory at once, where all of a table are read
 
 _IDENTITY = select(schema.journal.c.owner_tag, schema.journal.c.epoch)
 
@@ -99,6 +100,16 @@ def trades(connection: Connection, *, limit: int) -> tuple[ClosedTrade, ...]:
     table = schema.trades
     query = select(table).order_by(table.c.exit_time.desc(), table.c.closed_by).limit(limit)
     return tuple(rows.trade_of(row) for row in connection.execute(query).mappings())
+
+
+def round_trip_profits(connection: Connection) -> Mapping[str, Decimal]:
+    table = schema.trades
+    # The columns are text, which SQL would add up as floats.
+    query = select(table.c.strategy, table.c.pnl).execution_options(yield_per=_CHUNK)
+    totals: dict[str, Decimal] = {}
+    for strategy, pnl in connection.execute(query):
+        totals[strategy] = totals.get(strategy, ZERO) + pnl
+    return MappingProxyType(totals)
 
 
 def known_fill_ids(connection: Connection, *, since: datetime) -> frozenset[str]:

@@ -55,7 +55,7 @@ class Ledger:
     quotes: dict[str, Quote] = field(default_factory=dict)
     account: Account | None = None
     order_times: deque[datetime] = field(default_factory=deque)
-    realized_total: Decimal = ZERO
+    round_trip_profits: dict[str, Decimal] = field(default_factory=dict)
     realized_today: Decimal = ZERO
     day_start: datetime | None = None
     day_start_equity: Decimal | None = None
@@ -88,10 +88,14 @@ class Ledger:
         return total
 
     def realized(self, strategy: str) -> Decimal:
-        """Booked profit of one strategy over the kept round trips and its open lots' partial exits."""
-        closed = sum((trade.pnl for trade in self.trades if trade.strategy == strategy), ZERO)
+        """Booked profit of one strategy: all its round trips and its open lots' partial exits, after fees."""
         partial = sum((p.realized_pnl - p.fees for p in self.positions.values() if p.strategy == strategy), ZERO)
-        return closed + partial
+        return self.round_trip_profits.get(strategy, ZERO) + partial
+
+    def realized_total(self) -> Decimal:
+        """Booked profit of all strategies, also of those that are gone, after fees."""
+        partial = sum((p.realized_pnl - p.fees for p in self.positions.values()), ZERO)
+        return sum(self.round_trip_profits.values(), ZERO) + partial
 
     def put_position(self, position: Position) -> None:
         """Keep an open position; a flat one leaves monitoring."""
@@ -103,7 +107,7 @@ class Ledger:
     def put_trade(self, trade: ClosedTrade) -> None:
         """Keep a round trip and its profit."""
         self.trades.append(trade)
-        self.realized_total += trade.pnl
+        self.round_trip_profits[trade.strategy] = self.round_trip_profits.get(trade.strategy, ZERO) + trade.pnl
         self.realized_today += trade.pnl
 
     # -- orders ------------------------------------------------------------------------------------------------
