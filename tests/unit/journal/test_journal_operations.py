@@ -23,7 +23,8 @@ from openbell.domain.orders import IntentKind, IntentState, OrderType, Side, Tim
 from openbell.domain.positions import ExitPolicy, TrailingStop
 from openbell.domain.reasons import Reason
 from openbell.domain.statistics import Counters, Statistics
-from openbell.journal import Journal, JournalIdentity, StoredParameters, schema
+from openbell.journal import Journal, JournalIdentity, StoredParameters
+from openbell.journal.columns import from_micros, to_micros
 from openbell.journal.database import connect
 
 
@@ -627,4 +628,4 @@ async def test_operations_are_done_in_the_order_of_their_calls(journal: Journal)
 
 def test_the_owner_of_these_tests_is_a_real_tag() -> None:
     assert owner_tag("u") == OWNER
-    assert schema.from_micros(schema.to_micros(T0)) == T0
+    assert from_micros(to_micros(T0)) == T0
