@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import URL, Connection, create_engine, insert, literal
+from sqlalchemy import URL, Connection, create_engine, insert, literal, select
 from sqlalchemy.exc import DatabaseError
 
 from fakes.values import T0, at, make_fill, make_intent, make_position, make_trade, make_update, ref
@@ -18,6 +18,7 @@ from openbell.domain.identity import owner_tag
 from openbell.domain.orders import IntentKind, IntentState, OrderType, Side
 from openbell.domain.statistics import Counters, Statistics
 from openbell.journal import StoredParameters, reads, rows, schema, writes
+from openbell.journal.migrations.upgrade import upgrade
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -109,9 +110,26 @@ def test_an_adjustment_is_written_once(connection: Connection) -> None:
     filled(connection, "x1", "a")
     lost = make_position(quantity=Decimal(0), realized_pnl=Decimal(-7))
     for is_new in (True, False):
-        written = writes.adjust_position(connection, adjustment_id="gone", position=lost, closed=make_trade(), now=T0)
+        written = writes.adjust_position(
+            connection, adjustment_id="gone", position=lost, closed=make_trade(), ratio=None, now=T0
+        )
         assert written is is_new
     assert reads.realized_pnl(connection, since=T0) == Decimal(-8)
+
+
+@pytest.mark.parametrize("connection", ["postgresql"], indirect=True)
+def test_steps_to_todays_schema_run_there_too(connection: Connection) -> None:
+    filled(connection, "x1", "a")
+    connection.exec_driver_sql("ALTER TABLE adjustments DROP COLUMN ratio")
+    connection.exec_driver_sql("INSERT INTO adjustments VALUES ('old', 'p-a', 1, '2.5')")
+    upgrade(connection, 1)
+    split = make_position(quantity=Decimal(20))
+    assert writes.adjust_position(
+        connection, adjustment_id="new", position=split, closed=None, ratio=Decimal(2), now=T0
+    )
+    table = schema.adjustments
+    found = connection.execute(select(table.c.adjustment_id, table.c.realized, table.c.ratio).order_by("adjustment_id"))
+    assert [tuple(row) for row in found] == [("new", Decimal(0), Decimal(2)), ("old", Decimal("2.5"), None)]
 
 
 def test_a_split_reaches_open_intents(connection: Connection) -> None:

@@ -30,6 +30,8 @@ from openbell.journal.values import IntentRecord, JournalIdentity, JournalState
 
 T = TypeVar("T")
 
+FILE = "journal.db"
+
 
 class Journal:
     """The durable memory of one runner. Every method is one transaction on the writer thread, in call order.
@@ -47,10 +49,11 @@ class Journal:
 
     @classmethod
     def open(cls, folder: Path, *, clock: Clock) -> Journal:
-        """Lock the folder, then open or create `journal.db` in it.
+        """Lock the folder, then open or create `journal.db` in it; an older one is migrated, and a copy of it kept.
 
         Raises JournalLockedError while another process holds the folder, JournalError for a folder on a network
-        filesystem and for a file that cannot be read, is no journal, or is of another schema version.
+        filesystem and for a file that cannot be read, is no journal, is of a newer schema version, or cannot be
+        migrated; then it is as it was.
         """
         network = network_filesystem(folder)
         if network is not None:
@@ -63,9 +66,9 @@ class Journal:
 
         def start() -> Connection:
             with journal_errors("opening"):
-                connection = connect(folder / "journal.db")
+                connection = connect(folder / FILE)
                 try:
-                    prepare(connection, clock.now())
+                    prepare(connection, folder / FILE, clock.now())
                 except BaseException:
                     connection.close()
                     connection.engine.dispose()
@@ -164,13 +167,24 @@ class Journal:
         )
         return await self._run("writing a fill", work, "journal.fill.committed")
 
-    async def adjust_position(self, adjustment_id: str, position: Position, closed: ClosedTrade | None = None) -> bool:
-        """Write a position that changed without a fill (a split, a reduction by the broker), once for each id."""
+    async def adjust_position(
+        self,
+        adjustment_id: str,
+        position: Position,
+        closed: ClosedTrade | None = None,
+        *,
+        ratio: Decimal | None = None,
+    ) -> bool:
+        """Write a position that changed without a fill (a split, a reduction by the broker), once for each id.
+
+        `ratio` is a split's: new shares for one old.
+        """
         work = partial(
             writes.adjust_position,
             adjustment_id=adjustment_id,
             position=position,
             closed=closed,
+            ratio=ratio,
             now=self._clock.now(),
         )
         return await self._run("writing an adjustment", work)

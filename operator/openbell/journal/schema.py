@@ -12,8 +12,9 @@ from sqlalchemy import DOUBLE_PRECISION, REAL, Column, Index, Integer, MetaData,
 
 from openbell.domain.orders import IntentKind, IntentState, OrderType, Side, TimeInForce
 from openbell.journal.columns import DecimalText, Micros, check, either, is_json, number, one_of
+from openbell.journal.migrations import STEPS
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1 + len(STEPS)
 
 metadata = MetaData()
 
@@ -176,8 +177,10 @@ adjustments = Table(
     Column("position_id", Text, nullable=False),
     Column("time", Micros, nullable=False),
     Column("realized", DecimalText, nullable=False),
+    Column("ratio", DecimalText),  # new shares for one old, where it is a split
     check("adjustment_id_given", "length(adjustment_id) > 0"),
     *number("realized"),
+    *number("ratio", "> 0"),
     sqlite_strict=True,
 )
 

@@ -132,12 +132,24 @@ def record_fill(
 
 
 def adjust_position(
-    connection: Connection, *, adjustment_id: str, position: Position, closed: ClosedTrade | None, now: datetime
+    connection: Connection,
+    *,
+    adjustment_id: str,
+    position: Position,
+    closed: ClosedTrade | None,
+    ratio: Decimal | None,
+    now: datetime,
 ) -> bool:
     """Write a position that changed without a fill, unless this adjustment is written already."""
     before = reads.position(connection, position_id=position.position_id)
     realized = position.realized_pnl - (before.realized_pnl if before else ZERO)
-    row = {"adjustment_id": adjustment_id, "position_id": position.position_id, "time": now, "realized": realized}
+    row = {
+        "adjustment_id": adjustment_id,
+        "position_id": position.position_id,
+        "time": now,
+        "realized": realized,
+        "ratio": ratio,
+    }
     if not _is_new(connection, schema.adjustments, row):
         return False
     _write_position(connection, position, before)
