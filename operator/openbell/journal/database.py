@@ -17,6 +17,7 @@ from openbell.journal import schema
 from openbell.journal.copies import keep_copy
 from openbell.journal.killpoints import reach
 
+FILE = "journal.db"
 BUSY_TIMEOUT_MS = 5000
 
 

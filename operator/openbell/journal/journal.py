@@ -21,7 +21,7 @@ from openbell.domain.orders import Fill, Intent, IntentState, OrderUpdate
 from openbell.domain.positions import BrokerPosition, ClosedTrade, Position
 from openbell.domain.statistics import Statistics
 from openbell.journal import reads, reserve, writes
-from openbell.journal.database import connect, journal_errors, prepare
+from openbell.journal.database import FILE, connect, journal_errors, prepare
 from openbell.journal.filesystem import network_filesystem
 from openbell.journal.killpoints import reach
 from openbell.journal.lock import FolderLock
@@ -29,8 +29,6 @@ from openbell.journal.recovery import Recovery, recover
 from openbell.journal.values import IntentRecord, JournalIdentity, JournalState
 
 T = TypeVar("T")
-
-FILE = "journal.db"
 
 
 class Journal:
