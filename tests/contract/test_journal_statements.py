@@ -17,7 +17,8 @@ from openbell.domain.errors import JournalError, StaleEpochError
 from openbell.domain.identity import owner_tag
 from openbell.domain.orders import IntentKind, IntentState, OrderType, Side
 from openbell.domain.statistics import Counters, Statistics
-from openbell.journal import StoredParameters, reads, rows, schema, writes
+from openbell.engine.lots import Gone, ShareSplit
+from openbell.journal import RoundTrips, StoredParameters, reads, rows, schema, writes
 from openbell.journal.migrations.upgrade import upgrade
 
 
@@ -100,7 +101,7 @@ def test_a_position_goes_from_its_first_fill_to_its_round_trip(connection: Conne
     assert reads.position(connection, position_id="p-a") == flat
     assert reads.positions(connection) == ()
     assert reads.trades(connection, limit=5) == (make_trade(),)
-    assert reads.round_trip_profits(connection) == {"trend": Decimal(38)}
+    assert reads.round_trips(connection) == {"trend": RoundTrips(Decimal(38), Decimal(2))}
     assert reads.realized_pnl(connection, since=T0) == Decimal("38.10")
     with pytest.raises(JournalError, match="no fill of it was booked"):
         writes.save_positions(connection, positions=(make_position("z"),))
@@ -121,6 +122,7 @@ def test_an_adjustment_is_written_once(connection: Connection) -> None:
 def test_steps_to_todays_schema_run_there_too(connection: Connection) -> None:
     filled(connection, "x1", "a")
     connection.exec_driver_sql("ALTER TABLE adjustments DROP COLUMN ratio")
+    connection.exec_driver_sql("DROP INDEX fills_position")
     connection.exec_driver_sql("INSERT INTO adjustments VALUES ('old', 'p-a', 1, '2.5')")
     upgrade(connection, 1)
     split = make_position(quantity=Decimal(20))
@@ -130,6 +132,25 @@ def test_steps_to_todays_schema_run_there_too(connection: Connection) -> None:
     table = schema.adjustments
     found = connection.execute(select(table.c.adjustment_id, table.c.realized, table.c.ratio).order_by("adjustment_id"))
     assert [tuple(row) for row in found] == [("new", Decimal(0), Decimal(2)), ("old", Decimal("2.5"), None)]
+
+
+def test_what_lots_are_made_of_is_read_with_all_that_came_before(connection: Connection) -> None:
+    first, second = make_fill("x1", time=at(1)), make_fill("x2", quantity=Decimal(5), time=at(20))
+    for fill in (first, second):
+        writes.record_fill(connection, fill=fill, position=make_position(), closed=None, statistics=None, now=T0)
+    writes.adjust_position(
+        connection, adjustment_id="s", position=make_position(), closed=None, ratio=Decimal(2), now=at(10)
+    )
+    filled(connection, "y1", "b", time=at(2))
+    gone = make_position("b", quantity=Decimal(0), realized_pnl=Decimal(3))
+    writes.adjust_position(connection, adjustment_id="g", position=gone, closed=None, ratio=None, now=at(11))
+    found = reads.bookings(connection, since=at(11))
+    assert dict(found.histories) == {
+        "p-a": (first, second, ShareSplit(at(10), Decimal(2))),
+        "p-b": (make_fill("y1", "b", time=at(2)), Gone(at(11), Decimal(3))),
+    }
+    assert found.realized == Decimal(2)
+    assert set(reads.bookings(connection, since=at(12)).histories) == {"p-a"}
 
 
 def test_a_split_reaches_open_intents(connection: Connection) -> None:

@@ -26,7 +26,7 @@ from openbell.journal.filesystem import network_filesystem
 from openbell.journal.killpoints import reach
 from openbell.journal.lock import FolderLock
 from openbell.journal.recovery import Recovery, recover
-from openbell.journal.values import IntentRecord, JournalIdentity, JournalState
+from openbell.journal.values import Bookings, IntentRecord, JournalIdentity, JournalState, RoundTrips
 
 T = TypeVar("T")
 
@@ -243,9 +243,13 @@ class Journal:
         """The newest round trips, newest first."""
         return await self._run("reading trades", partial(reads.trades, limit=limit))
 
-    async def round_trip_profits(self) -> Mapping[str, Decimal]:
-        """Profit after fees of all round trips ever, by strategy."""
-        return await self._run("reading profits", reads.round_trip_profits)
+    async def round_trips(self) -> Mapping[str, RoundTrips]:
+        """What all round trips ever came to, by strategy."""
+        return await self._run("reading profits", reads.round_trips)
+
+    async def bookings(self, since: datetime) -> Bookings:
+        """What lots and the profit since a time are made of."""
+        return await self._run("reading lots", partial(reads.bookings, since=since))
 
     async def known_fill_ids(self, since: datetime) -> frozenset[str]:
         """Execution ids of the fills booked that were made from `since` on."""

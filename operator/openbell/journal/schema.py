@@ -145,6 +145,7 @@ fills = Table(
 )
 Index("fills_time", fills.c.time)
 Index("fills_order", fills.c.order_ref)
+Index("fills_position", fills.c.position_id)
 
 trades = Table(
     "trades",

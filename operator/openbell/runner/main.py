@@ -156,7 +156,7 @@ async def restored_ledger(journal: Journal, state: JournalState, clock: Clock) -
         ledger.put_position(position)
     for trade in reversed(await journal.trades(KEPT_TRADES)):
         ledger.trades.append(trade)
-    ledger.round_trip_profits.update(await journal.round_trip_profits())
+    ledger.round_trips.update(await journal.round_trips())
     ledger.order_times.extend(await journal.order_times(now - timedelta(days=1)))
     for record in reversed(await journal.orders(200)):
         ledger.put_order(record)

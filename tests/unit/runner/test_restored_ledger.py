@@ -28,3 +28,10 @@ async def test_all_round_trips_count_after_a_restart_also_those_that_are_no_long
     assert [trade.exit_time for trade in ledger.trades] == [at(5), at(6), at(7)]
     assert ledger.realized_total() == Decimal("5.80")
     assert (ledger.realized("cross"), ledger.realized("trend")) == (Decimal("0.40"), Decimal("5.40"))
+
+
+async def test_all_fees_count_after_a_restart(world: World) -> None:
+    await world.journal.record_fill(make_fill("x1"), make_position(quantity=Decimal(0)), make_trade(fees=Decimal(2)))
+    await world.journal.record_fill(make_fill("x2", "b"), make_position("b", fees=Decimal("1.25")), None)
+    ledger = await main.restored_ledger(world.journal, await world.journal.load(), world.clock)
+    assert ledger.fees_total() == Decimal("3.25")

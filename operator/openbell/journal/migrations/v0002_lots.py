@@ -1,4 +1,4 @@
-"""An adjustment that is a stock split says its ratio, so that lots can be made of fills; an older one does not know."""
+"""What lots are made of: a position's fills are found fast, and a stock split says its ratio, which an old one does not."""
 
 from __future__ import annotations
 
@@ -24,5 +24,6 @@ ADJUSTMENTS = Table(
 
 
 def upgrade(op: Operations) -> None:
-    """Add `adjustments.ratio`."""
+    """Add `adjustments.ratio`, and an index on `fills.position_id`."""
     rebuild(op, ADJUSTMENTS)
+    op.create_index("fills_position", "fills", ["position_id"])
