@@ -1,4 +1,4 @@
-"""What lots are made of: a position's fills are found fast, and a stock split says its ratio, which an old one does not."""
+"""What lots are made of: an index finds a position's fills, and a split says its ratio, which an old one does not."""
 
 from __future__ import annotations
 
