@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Select, create_engine, event, inspect, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import StaticPool
 
-from openbell.domain.errors import ManifestError
+from openbell.domain.errors import JournalError, ManifestError
 from openbell.journal import schema
 from openbell.journal.database import BUSY_TIMEOUT_MS, FILE, journal_errors
 
@@ -66,14 +66,37 @@ def export_journal(path: Path, folder: Path, *, force: bool = False) -> dict[str
     there = [target for target in targets.values() if target.exists()]
     if there and not force:
         raise ManifestError(f"{there[0]} exists already; --force writes it anew.")
-    with _snapshot(path) as connection, _new_files(targets) as files:
+    with _new_files(targets) as files:
+        unused = _stamp_of_unused(path)
+        if unused is not None:
+            # A file that nobody uses is read as it lies there: SQLite would else leave its log and index beside it,
+            # which would be ours and not the runner's.
+            with suppress(JournalError):
+                counts = _write_all(path, files, "immutable=1")
+                if _stamp_of_unused(path) == unused:
+                    return counts
+        return _write_all(path, files, "mode=ro")
+
+
+def _stamp_of_unused(path: Path) -> tuple[int, int] | None:
+    """What would change if somebody wrote to the file; None while a log beside it says that somebody may."""
+    if path.with_name(f"{path.name}-wal").exists():
+        return None
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _write_all(path: Path, files: Mapping[str, Path], how: str) -> dict[str, int]:
+    with _snapshot(path, how) as connection:
+        for file in files.values():
+            file.parent.mkdir(parents=True, exist_ok=True)
         return {name: _write(connection, name, file) for name, file in files.items()}
 
 
 @contextmanager
-def _snapshot(path: Path) -> Iterator[Connection]:
+def _snapshot(path: Path, how: str) -> Iterator[Connection]:
     def open_file() -> sqlite3.Connection:
-        raw = sqlite3.connect(f"file:{quote(str(path.resolve()))}?mode=ro", uri=True, isolation_level=None)
+        raw = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{how}", uri=True, isolation_level=None)
         raw.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         return raw
 
@@ -117,8 +140,6 @@ def _new_files(targets: Mapping[str, Path]) -> Iterator[dict[str, Path]]:
         for part in parts.values():
             stack.callback(_remove, part)
         try:
-            for target in targets.values():
-                target.parent.mkdir(parents=True, exist_ok=True)
             yield parts
             for name, part in parts.items():
                 part.replace(targets[name])

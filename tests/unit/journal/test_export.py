@@ -7,26 +7,29 @@ import csv
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from fakes.values import T0, at, make_fill, make_intent, make_position, make_trade, ref
 from openbell.cli import main
 from openbell.domain.clock import SimulatedClock
 from openbell.domain.orders import OrderType, Side
-from openbell.journal import Journal, schema
+from openbell.journal import Journal, export, schema
 from openbell.journal.export import COLUMNS, export_journal
 
 TESTS = Path(__file__).parents[2]
 DOCUMENTED = TESTS.parent / "docs" / "reference" / "export.md"
 
 
-def export(journal: Path, folder: Path, *more: str) -> Result:
+def exported(journal: Path, folder: Path, *more: str) -> Result:
     return CliRunner().invoke(main, ["export", str(journal), "--to", str(folder), *more])
 
 
@@ -49,7 +52,7 @@ async def traded(journal: Journal) -> None:
 
 async def test_the_files_say_what_the_journal_says(journal: Journal, tmp_path: Path) -> None:
     await traded(journal)
-    done = export(tmp_path, tmp_path / "out")
+    done = exported(tmp_path, tmp_path / "out")
     assert (done.exit_code, done.output.splitlines()) == (
         0,
         [
@@ -144,15 +147,44 @@ def test_all_files_show_one_moment_while_another_process_writes(tmp_path: Path) 
         assert counts["intents"] - counts["fills"] in {0, 1}
 
 
+def test_nothing_is_left_beside_a_journal_that_nobody_uses(tmp_path: Path) -> None:
+    journal = Journal.open(tmp_path, clock=SimulatedClock(T0))
+    asyncio.run(traded(journal))
+    journal.close()
+    before = {each.name: each.stat().st_mtime_ns for each in tmp_path.iterdir()}
+    with tempfile.TemporaryDirectory() as out:
+        assert export_journal(tmp_path, Path(out))["fills"] == 3
+    assert {each.name: each.stat().st_mtime_ns for each in tmp_path.iterdir()} == before
+
+
+def test_a_journal_that_comes_into_use_meanwhile_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal.open(tmp_path, clock=SimulatedClock(T0))
+    asyncio.run(traded(journal))
+    journal.close()
+    used: list[Journal] = []
+    write_all = export._write_all
+
+    def written(path: Path, files: Mapping[str, Path], how: str) -> dict[str, int]:
+        counts = write_all(path, files, how)
+        if not used:
+            used.append(Journal.open(tmp_path, clock=SimulatedClock(T0)))
+            asyncio.run(used[0].commit_intents([make_intent("z", epoch=2)]))
+        return counts
+
+    monkeypatch.setattr(export, "_write_all", written)
+    assert export_journal(tmp_path, tmp_path / "out")["intents"] == 3
+    used[0].close()
+
+
 async def test_files_that_are_there_are_written_anew_when_told_to_only(journal: Journal, tmp_path: Path) -> None:
     await traded(journal)
     out = tmp_path / "out"
     out.mkdir()
     (out / "fills.csv").write_text("mine")
-    done = export(tmp_path, out)
+    done = exported(tmp_path, out)
     assert (done.exit_code, done.output) == (2, f"Error: {out}/fills.csv exists already; --force writes it anew.\n")
     assert [(each.name, each.read_text()) for each in out.iterdir()] == [("fills.csv", "mine")]
-    assert export(tmp_path, out, "--force").exit_code == 0
+    assert exported(tmp_path, out, "--force").exit_code == 0
     assert sorted(each.name for each in out.iterdir()) == sorted(f"{name}.csv" for name in COLUMNS)
 
 
@@ -167,19 +199,19 @@ def test_a_wrong_path_is_one_sentence(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "other")) as raw:
         raw.execute("CREATE TABLE other (x)")
     for path, sentence in wrong.items():
-        done = export(path, tmp_path / "out")
+        done = exported(path, tmp_path / "out")
         assert (done.exit_code, done.output) == (2, f"Error: {sentence}\n")
     assert not (tmp_path / "out").exists()
 
 
 async def test_a_newer_journal_and_a_folder_that_cannot_be_made_are_refused(journal: Journal, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = export(tmp_path, tmp_path / "file" / "out")
+    done = exported(tmp_path, tmp_path / "file" / "out")
     assert (done.exit_code, done.output.startswith("Error: The export cannot be written: Not a directory")) == (2, True)
     with closing(sqlite3.connect(tmp_path / "journal.db")) as raw:
         raw.execute("UPDATE journal SET schema_version = ?", (schema.SCHEMA_VERSION + 1,))
         raw.commit()
-    done = export(tmp_path, tmp_path / "out")
+    done = exported(tmp_path, tmp_path / "out")
     assert done.exit_code == 2
     assert "newer than" in done.output
 
