@@ -29,5 +29,7 @@ REPORTS=${1:-benchmarks/reports}
 mkdir -p "$REPORTS"
 say "== runner: pause, gate, start, memory"
 "$BENCH/bin/python" benchmarks/runner.py --json "$REPORTS/runner.json"
+say "== journal: appends, each commit on the disk"
+"$BENCH/bin/python" benchmarks/journal.py --json "$REPORTS/journal.json"
 say "== operator: 1,000 schedulers and 5,000 strategies; memory; writes at rest"
 "$BENCH/bin/python" benchmarks/operator_scale.py --json "$REPORTS/operator.json"

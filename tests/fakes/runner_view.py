@@ -28,6 +28,8 @@ from openbell.web.view import (
     EquityPoint,
     HealthView,
     LifecycleResult,
+    LotView,
+    MoneyView,
     OrderView,
     PortfolioView,
     PositionView,
@@ -196,6 +198,8 @@ class FakeRunner:
     view_strategies: tuple[StrategyView, ...] = ()
     view_replay: ReplayView | None = None
     view_logs: tuple[LogEntry, ...] = ()
+    view_lots: dict[str, tuple[LotView, ...]] = field(default_factory=dict)
+    view_fifo: dict[str, Decimal] = field(default_factory=dict)
     equity: Decimal | None = Decimal("101284.55")
     acknowledges: bool = True
     fail: OpenbellError | None = None
@@ -242,6 +246,27 @@ class FakeRunner:
             pnl_total=self.equity - 100_000 if self.equity is not None else None,
             positions=self.view_positions,
         )
+
+    async def money(self) -> MoneyView:
+        now = self.portfolio()
+        total = now.pnl_total if now.pnl_total is not None else Decimal(0)
+        open_profit = sum((each.unrealized_pnl or Decimal(0) for each in self.view_positions), Decimal(0))
+        return MoneyView(
+            time=now.time,
+            currency=now.currency,
+            equity=now.equity,
+            cash=now.cash,
+            buying_power=now.buying_power,
+            pnl_day=now.pnl_day,
+            pnl_total=total,
+            fees_total=Decimal("13.00"),
+            realized_total=total - open_profit,
+            unrealized=open_profit,
+            **self.view_fifo,
+        )
+
+    async def lots(self) -> dict[str, tuple[LotView, ...]]:
+        return self.view_lots
 
     def signals(self, limit: int) -> tuple[SignalView, ...]:
         return self.view_signals[:limit]

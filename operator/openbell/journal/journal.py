@@ -21,12 +21,12 @@ from openbell.domain.orders import Fill, Intent, IntentState, OrderUpdate
 from openbell.domain.positions import BrokerPosition, ClosedTrade, Position
 from openbell.domain.statistics import Statistics
 from openbell.journal import reads, reserve, writes
-from openbell.journal.database import connect, journal_errors, prepare
+from openbell.journal.database import FILE, connect, journal_errors, prepare
 from openbell.journal.filesystem import network_filesystem
 from openbell.journal.killpoints import reach
 from openbell.journal.lock import FolderLock
 from openbell.journal.recovery import Recovery, recover
-from openbell.journal.values import IntentRecord, JournalIdentity, JournalState
+from openbell.journal.values import Bookings, IntentRecord, JournalIdentity, JournalState, RoundTrips
 
 T = TypeVar("T")
 
@@ -47,10 +47,11 @@ class Journal:
 
     @classmethod
     def open(cls, folder: Path, *, clock: Clock) -> Journal:
-        """Lock the folder, then open or create `journal.db` in it.
+        """Lock the folder, then open or create `journal.db` in it; an older one is migrated, and a copy of it kept.
 
         Raises JournalLockedError while another process holds the folder, JournalError for a folder on a network
-        filesystem and for a file that cannot be read, is no journal, or is of another schema version.
+        filesystem and for a file that cannot be read, is no journal, is of a newer schema version, or cannot be
+        migrated; then it is as it was.
         """
         network = network_filesystem(folder)
         if network is not None:
@@ -63,9 +64,9 @@ class Journal:
 
         def start() -> Connection:
             with journal_errors("opening"):
-                connection = connect(folder / "journal.db")
+                connection = connect(folder / FILE)
                 try:
-                    prepare(connection, clock.now())
+                    prepare(connection, folder / FILE, clock.now())
                 except BaseException:
                     connection.close()
                     connection.engine.dispose()
@@ -164,13 +165,24 @@ class Journal:
         )
         return await self._run("writing a fill", work, "journal.fill.committed")
 
-    async def adjust_position(self, adjustment_id: str, position: Position, closed: ClosedTrade | None = None) -> bool:
-        """Write a position that changed without a fill (a split, a reduction by the broker), once for each id."""
+    async def adjust_position(
+        self,
+        adjustment_id: str,
+        position: Position,
+        closed: ClosedTrade | None = None,
+        *,
+        ratio: Decimal | None = None,
+    ) -> bool:
+        """Write a position that changed without a fill (a split, a reduction by the broker), once for each id.
+
+        `ratio` is a split's: new shares for one old.
+        """
         work = partial(
             writes.adjust_position,
             adjustment_id=adjustment_id,
             position=position,
             closed=closed,
+            ratio=ratio,
             now=self._clock.now(),
         )
         return await self._run("writing an adjustment", work)
@@ -230,6 +242,14 @@ class Journal:
     async def trades(self, limit: int) -> tuple[ClosedTrade, ...]:
         """The newest round trips, newest first."""
         return await self._run("reading trades", partial(reads.trades, limit=limit))
+
+    async def round_trips(self) -> Mapping[str, RoundTrips]:
+        """What all round trips ever came to, by strategy."""
+        return await self._run("reading profits", reads.round_trips)
+
+    async def bookings(self, since: datetime) -> Bookings:
+        """What lots and the profit since a time are made of."""
+        return await self._run("reading lots", partial(reads.bookings, since=since))
 
     async def known_fill_ids(self, since: datetime) -> frozenset[str]:
         """Execution ids of the fills booked that were made from `since` on."""

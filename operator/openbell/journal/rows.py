@@ -16,7 +16,7 @@ from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, OrderT
 from openbell.domain.policies import decode_policy, encode_policy
 from openbell.domain.positions import ClosedTrade, Position
 from openbell.domain.statistics import Counters, Statistics
-from openbell.journal.schema import from_micros, to_micros
+from openbell.journal.columns import from_micros, to_micros
 from openbell.journal.values import IntentRecord
 
 _INTENT_TEXTS = ("order_ref", "strategy", "symbol", "position_id", "reason", "exits")

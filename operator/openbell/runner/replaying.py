@@ -207,7 +207,7 @@ class ReplayLoop:
             if position.symbol == each.symbol:
                 after = split_position(position, each.ratio)
                 name = f"split:{position.position_id}:{each.date.isoformat()}"
-                await self._exits.journal.adjust_position(name, after)
+                await self._exits.journal.adjust_position(name, after, ratio=each.ratio)
                 self._situation.ledger.put_position(after)
 
     async def _stand_still(self) -> None:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from openbell.domain.answers import Unknown, Value
 from openbell.domain.bars import BarSeries
 from openbell.domain.clock import Clock
-from openbell.domain.money import ZERO, cents
+from openbell.domain.money import cents
 from openbell.domain.positions import Position
 from openbell.domain.reasons import Reason
 from openbell.domain.state import TradingState
@@ -167,8 +167,7 @@ class Situation:
 
     def pnl_total(self) -> Decimal:
         """Profit after fees since the first start, realised and open."""
-        open_lots = sum((p.realized_pnl - p.fees for p in self.ledger.positions.values()), ZERO)
-        return cents(self.ledger.realized_total + open_lots + self.ledger.unrealized())
+        return cents(self.ledger.realized_total() + self.ledger.unrealized())
 
     def pnl_day(self) -> Decimal | None:
         """Profit since the day began; None before the day's first account reading."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from openbell.engine.exits import levels
 from openbell.journal import IntentRecord, Journal
 from openbell.resources import strategy as strategy_kind
 from openbell.resources.common import API_VERSION
+from openbell.runner.accounting import Accounts
 from openbell.runner.control import StrategyEntry
 from openbell.runner.desk import Told
 from openbell.runner.ledger import SignalRecord
@@ -37,6 +38,8 @@ from openbell.web.view import (
     EquityPoint,
     HealthView,
     LifecycleResult,
+    LotView,
+    MoneyView,
     OrderView,
     PortfolioView,
     PositionView,
@@ -75,8 +78,10 @@ class View:
     equity: EquityHistory = field(default_factory=EquityHistory)
     replay_view: Callable[[], ReplayView | None] = lambda: None
     _started: float = 0.0
+    _accounts: Accounts = field(init=False)
 
     def __post_init__(self) -> None:
+        self._accounts = Accounts(self.journal, self.situation.ledger)
         self._started = self.real_clock.monotonic()
 
     # -- reading -----------------------------------------------------------------------------------------------
@@ -172,6 +177,41 @@ class View:
             pnl_total=situation.pnl_total(),
             positions=tuple(self._position(position) for position in situation.ledger.open_positions()),
         )
+
+    async def money(self) -> MoneyView:
+        accounting = await self._accounts.read()
+        situation, now = self.situation, self.portfolio()
+        realized, unrealized = situation.ledger.realized_total(), situation.ledger.unrealized()
+        known = MoneyView(
+            time=now.time,
+            currency=now.currency,
+            equity=now.equity,
+            cash=now.cash,
+            buying_power=now.buying_power,
+            pnl_day=now.pnl_day,
+            pnl_total=situation.pnl_total(),
+            fees_total=cents(situation.ledger.fees_total()),
+            realized_total=cents(realized),
+            unrealized=cents(unrealized),
+        )
+        if accounting is None:
+            return known
+        return replace(
+            known,
+            realized_today=cents(accounting.realized_today),
+            realized_today_fifo=cents(accounting.realized_today_fifo),
+            realized_total_fifo=cents(realized + accounting.open_shift),
+            unrealized_fifo=cents(unrealized - accounting.open_shift),
+        )
+
+    async def lots(self) -> Mapping[str, tuple[LotView, ...]]:
+        accounting = await self._accounts.read()
+        if accounting is None:
+            return {}
+        return {
+            position_id: tuple(LotView(lot.quantity, lot.price, lot.opened_at) for lot in lots)
+            for position_id, lots in accounting.lots.items()
+        }
 
     def _position(self, position: Position) -> PositionView:
         stop, target = levels(position)

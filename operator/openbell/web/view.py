@@ -191,6 +191,39 @@ class PortfolioView:
 
 
 @dataclass(frozen=True, slots=True)
+class LotView:
+    """Shares bought (or sold short, quantity < 0) at one price and time."""
+
+    quantity: Decimal
+    price: Decimal
+    opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyView:
+    """What there is, and the profit at average cost and by FIFO.
+
+    What was realised is after fees, also those of what is still open; `realized_total + unrealized` is `pnl_total`
+    by either way of counting. "Today" is since the trading day began.
+    """
+
+    time: datetime
+    currency: str
+    equity: Decimal | None
+    cash: Decimal | None
+    buying_power: Decimal | None
+    pnl_day: Decimal | None
+    pnl_total: Decimal
+    fees_total: Decimal
+    realized_total: Decimal
+    unrealized: Decimal
+    realized_today: Decimal | None = None
+    realized_today_fifo: Decimal | None = None
+    realized_total_fifo: Decimal | None = None
+    unrealized_fifo: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EquityPoint:
     """One point of the equity line."""
 
@@ -332,6 +365,14 @@ class RunnerView(Protocol):
 
     async def orders(self, limit: int) -> Sequence[OrderView]:
         """The newest orders, newest first."""
+        ...
+
+    async def money(self) -> MoneyView:
+        """Cash, fees and profit; what only the journal says is None while it cannot be read."""
+        ...
+
+    async def lots(self) -> Mapping[str, tuple[LotView, ...]]:
+        """FIFO lots by position id, oldest first. A position that is missing: not known."""
         ...
 
     def equity_history(self) -> Sequence[EquityPoint]:

@@ -269,7 +269,7 @@ async def test_leaving_a_position_books_the_round_trip(world: World) -> None:
     assert world.ledger.positions == {}
     (trade,) = world.ledger.trades
     assert (trade.pnl, trade.exit_reason) == (Decimal("38.00"), "STOP_LOSS")
-    assert (world.ledger.realized_total, world.ledger.realized_today) == (Decimal("38.00"), Decimal("38.00"))
+    assert (world.ledger.realized_total(), world.ledger.realized_today) == (Decimal("38.00"), Decimal("38.00"))
     assert world.ledger.statistics.total.exits_executed == 1
     assert await world.journal.trades(9) == (trade,)
     assert (await world.journal.load()).statistics == world.ledger.statistics
