@@ -39,7 +39,8 @@ def book(position: Position | None, intent: Intent, fill: Fill, policy: ExitPoli
             best_price=fill.price,
             exit_sequence=position.exit_sequence if position else 0,
         )
-    if intent.kind is IntentKind.ENTRY:
+    # By direction, not by kind: after an exit that filled too much, an entry of the same trade is what closes it.
+    if position.quantity * signed > 0 or (intent.kind is IntentKind.ENTRY and not position.is_open):
         return Booked(_increase(position, signed, fill), None)
     reduced = _reduce(position, signed, fill)
     closed = _round_trip(reduced, intent, fill) if not reduced.is_open else None

@@ -115,8 +115,9 @@ def record_fill(
     before = reads.position(connection, position_id=position.position_id)
     record = reads.record(connection, order_ref=fill.order_ref)
     realized = position.realized_pnl - (before.realized_pnl if before else ZERO)
-    if record is not None and record.intent.kind is IntentKind.ENTRY:
-        realized = ZERO  # an entry realises nothing, also where it opens anew a position that was left
+    is_anew = before is not None and before.quantity == ZERO
+    if is_anew and record is not None and record.intent.kind is IntentKind.ENTRY:
+        realized = ZERO  # a new round trip of a position that was left counts its profit from nothing
     if not _is_new(connection, schema.fills, rows.fill_row(fill, position.position_id, realized)):
         return False
     reach("journal.fill.recorded")
