@@ -146,5 +146,22 @@ class ExitReason(StrEnum):
     SESSION_CLOSE = "SESSION_CLOSE"
     SIGNAL = "SIGNAL"
     FLATTEN = "FLATTEN"
-    BROKER = "BROKER"  # the broker reduced the position without us
-    UNRECORDED = "UNRECORDED"  # ours, sent while the journal could not be written, so that its reason is lost
+    BROKER = "BROKER"
+    UNRECORDED = "UNRECORDED"
+
+    @property
+    def text(self) -> str:
+        return EXIT_TEXTS[self]
+
+
+EXIT_TEXTS: dict[ExitReason, str] = {
+    ExitReason.STOP_LOSS: "the loss reached the stop",
+    ExitReason.TAKE_PROFIT: "the profit reached the target",
+    ExitReason.TRAILING_STOP: "the price fell back from its best by the trailing distance",
+    ExitReason.MAX_HOLDING: "the position was held for its longest time",
+    ExitReason.SESSION_CLOSE: "the session is about to close",
+    ExitReason.SIGNAL: "the strategy's signal closed or reduced it",
+    ExitReason.FLATTEN: "the scheduler was stopped with its positions flattened",
+    ExitReason.BROKER: "the broker reduced the position without an order of ours",
+    ExitReason.UNRECORDED: "an order of ours, sent while the journal could not be written, so that its reason is lost",
+}

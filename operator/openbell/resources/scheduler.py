@@ -8,7 +8,8 @@ from pydantic import Field
 
 from openbell.domain.state import TradingState, asked_state
 from openbell.resources.common import Bool, Confidence, Count, Model, Moment, Rule, Text, list_type, whole
-from openbell.resources.policies import ExitsSpec, PausePolicy, RiskSpec, SizingSpec, StopPolicy
+from openbell.resources.policies import ExitsSpec, PausePolicy, SizingSpec, StopPolicy
+from openbell.resources.risk import RiskSpec
 from openbell.resources.runner import ApiSpec, JournalSpec, RunnerSpec
 from openbell.resources.status import ConditionModel, PnlStatus, PositionStatus, State, StatsStatus
 from openbell.resources.surroundings import (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time
 
+from openbell.domain.limits import AccountKind
 from openbell.domain.money import cents
 from openbell.domain.orders import Side
 from openbell.domain.reasons import Reason
 from openbell.risk import day_trading
-from openbell.risk.settlement import AccountKind
 from openbell.risk.view import Candidate, Deny, RiskLimits, RiskView
 
 

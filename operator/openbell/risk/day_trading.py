@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from enum import StrEnum
 
+from openbell.domain.limits import Regime
 from openbell.domain.orders import Side
 from openbell.risk import intraday_margin, pattern_day_trader
 from openbell.risk.intraday_margin import MarginState
@@ -20,15 +20,6 @@ from openbell.risk.verdict import Deny
 
 INTRADAY_MARGIN_FROM = date(2026, 6, 4)
 PHASE_IN_TO = date(2027, 10, 20)
-
-
-class Regime(StrEnum):
-    """Auto follows the broker's own figures, else the stricter rule. None is no rule at all."""
-
-    AUTO = "Auto"
-    LEGACY_PDT = "LegacyPDT"
-    INTRADAY_MARGIN = "IntradayMargin"
-    NONE = "None"
 
 
 @dataclass(frozen=True, slots=True)

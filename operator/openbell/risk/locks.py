@@ -7,21 +7,13 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Protocol
 
+from openbell.domain.limits import LockScope
 from openbell.domain.reasons import Reason
 from openbell.risk.verdict import Deny
 
 ID_LENGTH = 12
-
-
-class LockScope(StrEnum):
-    """What a lock holds back: every opening, those of one symbol, or those of one strategy."""
-
-    GLOBAL = "Global"
-    SYMBOL = "Symbol"
-    STRATEGY = "Strategy"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeAlias
 
+from openbell.domain.limits import LockScope
 from openbell.domain.money import ZERO, cents
 from openbell.domain.positions import ClosedTrade
 from openbell.domain.reasons import ExitReason, Reason
-from openbell.risk.locks import Lock, LockScope, lock_id
+from openbell.risk.locks import Lock, lock_id
 
 STOPS = frozenset({ExitReason.STOP_LOSS.value, ExitReason.TRAILING_STOP.value})
 

@@ -17,6 +17,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
 
+from openbell.domain.limits import AccountKind
 from openbell.domain.money import ZERO, cents
 from openbell.domain.orders import Fill, Side
 
@@ -25,13 +26,6 @@ SettlesOn: TypeAlias = Callable[[date], date]
 
 ROLLING_MONTHS = 12
 SETTLED_ONLY_DAYS = 90
-
-
-class AccountKind(StrEnum):
-    """Cash: everything is paid in full. Margin: the broker lends, and settlement limits nothing here."""
-
-    CASH = "Cash"
-    MARGIN = "Margin"
 
 
 class ViolationKind(StrEnum):

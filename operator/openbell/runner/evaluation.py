@@ -29,9 +29,10 @@ from openbell.journal import Journal
 from openbell.market.base import MarketData
 from openbell.market.calendar import RESOLUTION
 from openbell.resources.policies import SizingSpec
-from openbell.risk.view import RiskLimits, RiskView, WorkingEntry
+from openbell.risk.view import RiskView, WorkingEntry
 from openbell.runner.control import Control, StrategyEntry
 from openbell.runner.ledger import SignalRecord
+from openbell.runner.limits import limits_of
 from openbell.runner.situation import Situation, open_seconds
 from openbell.strategies.api import Context
 from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
@@ -368,22 +369,4 @@ def sizing_rule(spec: SizingSpec) -> SizingRule:
         max_fraction=spec.max_fraction,
         max_notional=Decimal(spec.max_notional),
         max_equity_fraction=spec.max_equity_fraction,
-    )
-
-
-def limits_of(control: Control) -> RiskLimits:
-    """The engine's risk limits from the resources'."""
-    risk = control.spec.risk
-    return RiskLimits(
-        allow_short=risk.allow_short,
-        max_concurrent_trades=control.spec.max_concurrent_trades,
-        strategy_max_trades={
-            name: entry.spec.max_concurrent_trades
-            for name, entry in control.entries.items()
-            if entry.spec.max_concurrent_trades is not None
-        },
-        max_order_notional=Decimal(risk.max_order_notional),
-        max_daily_loss_fraction=risk.max_daily_loss_fraction,
-        max_orders_per_minute=risk.max_orders_per_minute,
-        max_orders_per_day=risk.max_orders_per_day,
     )

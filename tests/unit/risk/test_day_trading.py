@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openbell.domain.limits import Regime
 from openbell.domain.orders import Side
 from openbell.domain.reasons import Reason
-from openbell.risk.day_trading import DayTradingLimits, DayTradingView, Regime, judge, regimes_on
+from openbell.risk.day_trading import DayTradingLimits, DayTradingView, judge, regimes_on
 from openbell.risk.intraday_margin import MarginState
 from openbell.risk.pattern_day_trader import (
     Execution,

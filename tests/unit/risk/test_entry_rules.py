@@ -14,15 +14,16 @@ from hypothesis import strategies as st
 
 import openbell.risk
 from fakes.values import T0, at, make_position
+from openbell.domain.limits import AccountKind, LockScope, Regime
 from openbell.domain.orders import Side
 from openbell.domain.reasons import Reason
 from openbell.risk import Allow, Candidate, Deny, RiskLimits, RiskView, WorkingEntry, evaluate_entry, reserve
 from openbell.risk.checks import RULES
-from openbell.risk.day_trading import DayTradingLimits, DayTradingView, Regime
+from openbell.risk.day_trading import DayTradingLimits, DayTradingView
 from openbell.risk.intraday_margin import MarginState
-from openbell.risk.locks import Lock, LockScope
+from openbell.risk.locks import Lock
 from openbell.risk.pattern_day_trader import Window
-from openbell.risk.settlement import AccountKind, SettlementLimits, SettlementView
+from openbell.risk.settlement import SettlementLimits, SettlementView
 
 LIMITS = RiskLimits()
 CASH = SettlementLimits(account=AccountKind.CASH)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.values import OWNER, T0, make_position, make_signal
+from openbell.domain.limits import AccountKind, LockScope, Regime
 from openbell.domain.orders import IntentKind, Side
 from openbell.domain.positions import ExitPolicy
 from openbell.domain.reasons import Reason
@@ -16,11 +17,11 @@ from openbell.domain.signals import Action
 from openbell.engine.cycle import Terms, Tick, decide
 from openbell.engine.sizing import SizingRule
 from openbell.risk import RiskLimits, RiskView
-from openbell.risk.day_trading import DayTradingLimits, DayTradingView, Regime
+from openbell.risk.day_trading import DayTradingLimits, DayTradingView
 from openbell.risk.intraday_margin import MarginState
-from openbell.risk.locks import Lock, LockScope
+from openbell.risk.locks import Lock
 from openbell.risk.pattern_day_trader import Window
-from openbell.risk.settlement import AccountKind, SettlementLimits, SettlementView
+from openbell.risk.settlement import SettlementLimits, SettlementView
 
 NOTHING = Decimal(0)
 DAY = date(2026, 7, 6)

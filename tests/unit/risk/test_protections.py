@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.values import T0, at, make_trade
+from openbell.domain.limits import LockScope
 from openbell.domain.orders import Side
 from openbell.domain.positions import ClosedTrade
 from openbell.domain.reasons import ExitReason, Reason
 from openbell.risk import Candidate, Deny
-from openbell.risk.locks import Lock, LockScope, lift, locked
+from openbell.risk.locks import Lock, lift, locked
 from openbell.risk.protections import (
     Cooldown,
     DrawdownGuard,

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.values import T0, make_fill
+from openbell.domain.limits import AccountKind
 from openbell.domain.orders import Side
 from openbell.domain.reasons import Reason
 from openbell.risk import Candidate, Deny, RiskLimits, RiskView, evaluate_entry, reserve
 from openbell.risk.settlement import (
-    AccountKind,
     CashLot,
     SettlementLedger,
     SettlementLimits,
