@@ -129,7 +129,7 @@ class Situation:
         if not self.fence.holds():
             holder = self.lease_holder()
             return f"waiting for the lease, held by {holder}" if holder else "waiting for the lease"
-        if self.supervisor.draining and self.gate.state is not TradingState.RUNNING:
+        if self.supervisor.draining and (self.gate.killed or self.gate.state is not TradingState.RUNNING):
             return self.supervisor.draining
         if gate.state is TradingState.STOPPED:
             return self._stopped()
@@ -138,6 +138,8 @@ class Situation:
         blocked = gate.entry_blocked()
         if blocked is Reason.RECONCILING or blocked is Reason.BROKER_DISCONNECTED:
             return self.comparison.why
+        if blocked is Reason.KILL_SWITCH:
+            return f"{blocked.text}, exits go on"
         if blocked is not None:
             return blocked.text
         if not self.is_open():
@@ -237,7 +239,7 @@ class Situation:
         acknowledged, wanted = self.supervisor.acknowledged, self.supervisor.wanted
         spec_paused = self.spec is not None and self.spec.paused
         state = self.gate.state
-        if state is TradingState.RUNNING:
+        if state is TradingState.RUNNING and not self.gate.killed:
             return False, "Running", "entries are allowed"
         settled = (
             acknowledged is not None
@@ -247,6 +249,8 @@ class Situation:
         )
         if not settled:
             return False, "Draining", self.supervisor.draining or "closing down"
+        if state is TradingState.RUNNING:
+            return True, "KillSwitch", "reduce-only: no entry is sent; exits go on"
         if state is TradingState.STOPPED:
             return (True, "Stopped", "stopped and paused") if spec_paused else (False, "Stopped", "stopped")
         if self.gate.exits_halted_while_paused:
