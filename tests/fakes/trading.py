@@ -34,6 +34,7 @@ from openbell.runner.evaluation import Evaluation
 from openbell.runner.exiting import Exits
 from openbell.runner.gate import Gate
 from openbell.runner.ledger import Ledger, SignalRecord
+from openbell.runner.locking import Locking
 from openbell.runner.situation import DataState, Failures, Situation
 from openbell.runner.source import Observed
 from openbell.runner.supervisor import Supervisor
@@ -247,6 +248,9 @@ class World:
             failures=Failures(),
             calendar=calendar_for("Always"),
         )
+        self.locking = Locking(self.ledger, self.journal, self.clock, self.metrics, self._announce)
+        self.situation.locks = self.locking.active
+        self.desk.listeners.append(self.locking.on_told)
         self.exits = Exits(self.situation, self.market, self.journal, self.clock, OWNER)
         self.evaluation = Evaluation(
             self.situation,
@@ -258,6 +262,7 @@ class World:
             OWNER,
             self.signals.append,
         )
+        self.evaluation.account_listeners.append(self.locking.on_account)
 
     def _announce(self) -> None:
         self.announced += 1
@@ -273,6 +278,8 @@ class World:
         """Carry manifests to the parts, as a crew does."""
         control = control_of(scheduler, *strategies)
         self.situation.control = control
+        self.locking.adopt(control.spec.risk)
+        self.locking.take(control.scheduler.annotations)
         self.gate.strategies = control.strategy_states()
         wanted = wanted_of(Observed(scheduler, {}))
         assert wanted is not None

@@ -19,6 +19,7 @@ from openbell.engine.lots import Gone, LotEvent, ShareSplit
 from openbell.journal import rows, schema
 from openbell.journal.recovery import Facts
 from openbell.journal.values import Bookings, IntentRecord, JournalIdentity, JournalState, RoundTrips, StoredParameters
+from openbell.risk.locks import Lock
 
 _BATCH = 500  # values in one IN list, well below SQLite's limit of variables
 _CHUNK = 1000  # rows in memory at once, where all of a table are read
@@ -158,6 +159,24 @@ def realized_pnl(connection: Connection, *, since: datetime) -> Decimal:
     for realized in connection.execute(select(adjusted.c.realized).where(adjusted.c.time >= since)).scalars():
         total += realized
     return total
+
+
+def locks(connection: Connection, *, since: datetime) -> tuple[Lock, ...]:
+    table = schema.locks
+    query = (
+        select(table)
+        .where(
+            or_(table.c.until.is_(None), table.c.until >= since),
+            or_(table.c.lifted_at.is_(None), table.c.lifted_at >= since),
+        )
+        .order_by(table.c.since, table.c.lock_id)
+    )
+    return tuple(rows.lock_of(row) for row in connection.execute(query).mappings())
+
+
+def peak(connection: Connection) -> tuple[Decimal, datetime] | None:
+    row = connection.execute(select(schema.peaks.c.equity, schema.peaks.c.since)).one_or_none()
+    return None if row is None else (row.equity, row.since)
 
 
 def facts(connection: Connection, *, orders: Answer[tuple[OrderUpdate, ...]], fills: Answer[tuple[Fill, ...]]) -> Facts:

@@ -11,7 +11,7 @@ from openbell.resources.common import Bool, Confidence, Count, Model, Moment, Ru
 from openbell.resources.policies import ExitsSpec, PausePolicy, SizingSpec, StopPolicy
 from openbell.resources.risk import RiskSpec
 from openbell.resources.runner import ApiSpec, JournalSpec, RunnerSpec
-from openbell.resources.status import ConditionModel, PnlStatus, PositionStatus, State, StatsStatus
+from openbell.resources.status import ConditionModel, LockStatus, PnlStatus, PositionStatus, State, StatsStatus
 from openbell.resources.surroundings import (
     BrokerSpec,
     BrokerType,
@@ -24,6 +24,7 @@ from openbell.resources.surroundings import (
 KIND = "TradingScheduler"
 PLURAL = "tradingschedulers"
 MAX_STATUS_POSITIONS = 50
+MAX_STATUS_LOCKS = 20
 
 EvaluationSeconds = Annotated[int, Field(strict=True, ge=1, le=86_400), whole]
 ExitCheckSeconds = Annotated[int, Field(strict=True, ge=1, le=3_600), whole]
@@ -155,6 +156,12 @@ class SchedulerStatus(Model):
     stats: StatsStatus | None = Field(None, description="Counters since the first start.")
     strategies: StrategiesStatus | None = Field(None, description="Strategies that point at this scheduler.")
     positions: PositionsStatus | None = Field(None, description="Open positions.")
+    locks: tuple[LockStatus, ...] | None = Field(
+        None,
+        max_length=MAX_STATUS_LOCKS,
+        description="Locks that hold openings back now, the oldest 20 of them.",
+        json_schema_extra=list_type("atomic"),
+    )
     runner: RunnerStatus | None = Field(None, description="The process that trades.")
     conditions: tuple[ConditionModel, ...] | None = Field(
         None,

@@ -73,8 +73,8 @@ def locked(candidate: Opening, locks: Iterable[Lock], now: datetime) -> Deny | N
         return None
     endless = [lock for lock in active if lock.until is None]
     longest = endless[0] if endless else max(active, key=lambda lock: (lock.until or now, lock.lock_id))
-    end = f"until {longest.until.isoformat(timespec='seconds')}" if longest.until else "until it is lifted"
-    return Deny(longest.reason, f"lock {longest.lock_id} {end}: {longest.detail}", longest.until)
+    end = "" if longest.until else " until it is lifted"
+    return Deny(longest.reason, f"lock {longest.lock_id}{end}: {longest.detail}", longest.until)
 
 
 def lift(lock: Lock, *, by: str, at: datetime) -> Lock:

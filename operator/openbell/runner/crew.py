@@ -25,6 +25,7 @@ from openbell.runner.gate import Gate
 from openbell.runner.leadership import Contender, Leadership
 from openbell.runner.ledger import Ledger
 from openbell.runner.lifecycle import Lifecycle
+from openbell.runner.locking import Locking
 from openbell.runner.loops import Loops
 from openbell.runner.loss import JournalLoss
 from openbell.runner.pulse import Pulse
@@ -118,12 +119,15 @@ class Crew:
             calendar=calendar_of(control.spec.market),
             lease_holder=self.leadership.holder,
         )
+        self.locking = Locking(ledger, journal, clock, metrics, self.announce)
+        self.situation.locks = self.locking.active
         self.pulse = Pulse(SystemClock())
         self.lifecycle = Lifecycle(source, self.supervisor, options.data)
         self.view = View(
             situation=self.situation,
             source=source,
             lifecycle=self.lifecycle,
+            locking=self.locking,
             journal=journal,
             clock=clock,
             real_clock=SystemClock(),
@@ -152,7 +156,8 @@ class Crew:
             SystemClock(),
             metrics,
         )
-        self.desk.listeners += [self._on_told, self.view.tell_order]
+        self.evaluation.account_listeners.append(self.locking.on_account)
+        self.desk.listeners += [self.locking.on_told, self._on_told, self.view.tell_order]
 
     # -- changes -----------------------------------------------------------------------------------------------
 
@@ -190,6 +195,8 @@ class Crew:
         if self._loss.confirm(control.scheduler.annotations):
             self.comparison.ask()
         gate, spec = self.gate, control.spec
+        self.locking.adopt(spec.risk)
+        self.locking.take(control.scheduler.annotations)
         gate.strategies = control.strategy_states()
         gate.broker_required = spec.require_broker_connection
         gate.state_is_stale = control.is_stale
@@ -242,6 +249,7 @@ class Crew:
             "reporter": self.reporter.run(),
             "pulse": self.pulse.run(self._metrics),
             "parameters": self._remember_parameters(),
+            "locks": self.locking.run(),
             "portfolio": self._tell_portfolio(),
         }
         replay = self._ground.replay

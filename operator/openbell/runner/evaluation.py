@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from openbell.brokers.base import Broker
+from openbell.domain.account import Account
 from openbell.domain.answers import Unknown, Value
 from openbell.domain.bars import BarSeries
 from openbell.domain.clock import Clock
@@ -29,10 +30,10 @@ from openbell.journal import Journal
 from openbell.market.base import MarketData
 from openbell.market.calendar import RESOLUTION
 from openbell.resources.policies import SizingSpec
-from openbell.risk.view import RiskView, WorkingEntry
 from openbell.runner.control import Control, StrategyEntry
 from openbell.runner.ledger import SignalRecord
 from openbell.runner.limits import limits_of
+from openbell.runner.riskview import price_ages, risk_view
 from openbell.runner.situation import Situation, open_seconds
 from openbell.strategies.api import Context
 from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
@@ -81,6 +82,7 @@ class Evaluation:
         self._on_signal = on_signal
         self._checks_freshness = checks_freshness
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="evaluation")
+        self.account_listeners: list[Callable[[Account], Awaitable[None]]] = []
 
     def close(self) -> None:
         """Let the evaluation thread go."""
@@ -117,6 +119,8 @@ class Evaluation:
         if not isinstance(answer, Value):
             return
         ledger.account = answer.value
+        for listener in self.account_listeners:
+            await listener(answer.value)
         day_start = self._situation.day_start(now - RESOLUTION)  # at its close a session is still today
         if ledger.day_start != day_start:
             try:
@@ -242,6 +246,7 @@ class Evaluation:
             answer = await situation.comparison.held_by_broker()
             held = None if isinstance(answer, Unknown) else answer
         await situation.read_quotes(self._market, {signal.symbol for signal in signals}, now)
+        limits = limits_of(control)
         tick = Tick(
             now=now,
             owner=self._owner,
@@ -253,8 +258,8 @@ class Evaluation:
                 for symbol in {signal.symbol for signal in signals}
                 if (at_price := situation.ledger.price_of(symbol)) is not None
             },
-            risk=self._risk_view(now),
-            limits=limits_of(control),
+            risk=risk_view(situation, limits, now),
+            limits=limits,
             entry_blocked={
                 name: blocked for name in control.entries if (blocked := situation.gate.entry_blocked(name)) is not None
             },
@@ -264,29 +269,9 @@ class Evaluation:
                 if situation.desk.is_leaving(position.position_id)
             ),
             held_by_broker=held,
+            ages=price_ages(situation, {signal.symbol for signal in signals}, now) if self._checks_freshness else {},
         )
         return decide(tick)
-
-    def _risk_view(self, now: datetime) -> RiskView:
-        ledger = self._situation.ledger
-        account = ledger.account
-        return RiskView(
-            now=now,
-            day_start=ledger.day_start or now,
-            equity=account.equity if account else ZERO,
-            day_start_equity=ledger.day_start_equity or ZERO,
-            realized_today=ledger.realized_today,
-            buying_power=account.buying_power if account else ZERO,
-            positions=ledger.open_positions(),
-            working_entries=tuple(
-                WorkingEntry(intent.position_id, intent.strategy, intent.symbol, intent.side)
-                for intent in self._situation.desk.working_entries()
-            ),
-            order_times=tuple(ledger.order_times),
-            reserved=sum(
-                (intent.quantity * intent.reference_price for intent in self._situation.desk.working_entries()), ZERO
-            ),
-        )
 
     async def _carry_out(self, decisions: Iterable[Decision], now: datetime, due: datetime) -> None:
         decided = tuple(decisions)
@@ -303,7 +288,10 @@ class Evaluation:
         for decision in decided:
             reason = outcome[decision.intent.order_ref] if decision.intent else decision.reason
             ref = decision.intent.order_ref if decision.intent else None
-            record = SignalRecord(decision.signal, now, reason, decision.detail, ref)
+            detail = decision.detail
+            if decision.until is not None and reason is decision.reason:
+                detail += f"; not before {decision.until:%Y-%m-%d %H:%M:%S} UTC"
+            record = SignalRecord(decision.signal, now, reason, detail, ref)
             self._situation.ledger.note_signal(record)
             self._metrics.decisions.labels(reason.value).inc()
             self._on_signal(record)

@@ -10,6 +10,7 @@ from decimal import Decimal
 from openbell.domain.answers import Unknown, Value
 from openbell.domain.bars import BarSeries
 from openbell.domain.clock import Clock
+from openbell.domain.limits import LockScope
 from openbell.domain.money import cents
 from openbell.domain.positions import Position
 from openbell.domain.reasons import Reason
@@ -18,6 +19,7 @@ from openbell.market.base import MarketData
 from openbell.market.calendar import SessionCalendar
 from openbell.resources.conditions import Condition, SchedulerCondition, StrategyCondition, set_condition
 from openbell.resources.scheduler import SchedulerSpec
+from openbell.risk.locks import Lock
 from openbell.runner.comparison import Comparison
 from openbell.runner.control import Control, StrategyEntry
 from openbell.runner.desk import Desk
@@ -101,6 +103,7 @@ class Situation:
     calendar: SessionCalendar
     control: Control | None = None
     lease_holder: Callable[[], str] = lambda: ""
+    locks: Callable[[], tuple[Lock, ...]] = lambda: ()  # those that hold openings back now
     lost_epoch: int = 0
     known_epoch: int = 0  # the highest that the status had seen when this runner started
     finished: str = ""  # what a replay that has ended says of itself
@@ -148,7 +151,15 @@ class Situation:
             return f"failed: {', '.join(self.failures.all_failed())}"
         if self.data.is_fresh is False:
             return self.data.why
-        return self._running()
+        return self._locked() or self._running()
+
+    def _locked(self) -> str:
+        everything = [lock for lock in self.locks() if lock.scope is LockScope.GLOBAL]
+        if not everything:
+            return ""
+        lock = next((each for each in everything if each.until is None), everything[-1])
+        end = f"until {lock.until:%Y-%m-%d %H:%M:%S} UTC" if lock.until else "until it is lifted"
+        return f"openings are locked {end} ({lock.lock_id}): {lock.detail}"
 
     def _stopped(self) -> str:
         kept = len(self.ledger.positions)

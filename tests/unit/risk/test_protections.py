@@ -50,7 +50,7 @@ def test_enough_losing_stops_lock_everything_from_the_last_of_them() -> None:
     denied = locked(candidate("IBM", "other"), [lock], T0)
     assert denied == Deny(
         Reason.STOP_LOSS_GUARD,
-        f"lock {lock.lock_id} until 2026-03-02T15:09:20+00:00: 2 losing stops within 3600 s",
+        f"lock {lock.lock_id}: 2 losing stops within 3600 s",
         at(560),
     )
     assert locked(candidate(), [lock], at(560)) is None
