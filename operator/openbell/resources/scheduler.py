@@ -156,6 +156,11 @@ class SchedulerStatus(Model):
     stats: StatsStatus | None = Field(None, description="Counters since the first start.")
     strategies: StrategiesStatus | None = Field(None, description="Strategies that point at this scheduler.")
     positions: PositionsStatus | None = Field(None, description="Open positions.")
+    settlement: Text | None = Field(
+        None,
+        description="Cash accounts: settled and unsettled money, and the good-faith and free-riding violations of "
+        "the last 12 months, in one clause.",
+    )
     locks: tuple[LockStatus, ...] | None = Field(
         None,
         max_length=MAX_STATUS_LOCKS,

@@ -74,6 +74,7 @@ def scheduler_document(situation: Situation, *, pod: str, owner_tag: str) -> Map
                 "summary": summarise(positions),
                 "items": [_position(situation, position) for position in positions[:MAX_POSITIONS]],
             },
+            "settlement": (situation.account_book.summary(now) or None) if situation.account_book else None,
             "locks": [_lock(lock) for lock in situation.locks()[:MAX_LOCKS]] or None,
             "runner": _without_none(
                 {

@@ -119,8 +119,6 @@ class Evaluation:
         if not isinstance(answer, Value):
             return
         ledger.account = answer.value
-        for listener in self.account_listeners:
-            await listener(answer.value)
         day_start = self._situation.day_start(now - RESOLUTION)  # at its close a session is still today
         if ledger.day_start != day_start:
             try:
@@ -133,6 +131,8 @@ class Evaluation:
                 log.error("day-start.not-kept", error=str(error))
                 return
             ledger.day_start_equity, ledger.realized_today, ledger.day_start = equity, realized, day_start
+        for listener in self.account_listeners:
+            await listener(answer.value)
 
     async def _read_bars(self, entries: Iterable[StrategyEntry], now: datetime) -> dict[SeriesKey, BarSeries]:
         needs: dict[SeriesKey, int] = {}

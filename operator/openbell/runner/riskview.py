@@ -23,7 +23,8 @@ def risk_view(situation: Situation, limits: RiskLimits, now: datetime) -> RiskVi
     ledger, desk = situation.ledger, situation.desk
     account, positions = ledger.account, ledger.open_positions()
     day_start = ledger.day_start or now
-    working = desk.working_entries()
+    working = tuple(_working_entries(desk))
+    book = situation.account_book
     return RiskView(
         now=now,
         day_start=day_start,
@@ -32,9 +33,9 @@ def risk_view(situation: Situation, limits: RiskLimits, now: datetime) -> RiskVi
         realized_today=ledger.realized_today,
         buying_power=account.buying_power if account else ZERO,
         positions=positions,
-        working_entries=tuple(_working_entries(desk)),
+        working_entries=working,
         order_times=tuple(ledger.order_times),
-        reserved=sum((intent.quantity * intent.reference_price for intent in working), ZERO),
+        reserved=sum((intent.quantity * intent.reference_price for intent in desk.working_entries()), ZERO),
         prices=MappingProxyType(
             {p.symbol: price for p in positions if (price := ledger.price_of(p.symbol)) is not None}
         ),
@@ -46,6 +47,8 @@ def risk_view(situation: Situation, limits: RiskLimits, now: datetime) -> RiskVi
             1 for _ in takewhile(lambda trade: trade.exit_time >= day_start, reversed(ledger.trades))
         ),
         locks=tuple(lock for lock in ledger.locks.values() if lock.is_active(now)),
+        settlement=book.settlement(now, working) if book else None,
+        day_trading=book.day_trading(now, working) if book else None,
     )
 
 

@@ -20,6 +20,7 @@ from openbell.market.calendar import SessionCalendar
 from openbell.resources.conditions import Condition, SchedulerCondition, StrategyCondition, set_condition
 from openbell.resources.scheduler import SchedulerSpec
 from openbell.risk.locks import Lock
+from openbell.runner.accountbook import AccountBook
 from openbell.runner.comparison import Comparison
 from openbell.runner.control import Control, StrategyEntry
 from openbell.runner.desk import Desk
@@ -103,6 +104,7 @@ class Situation:
     calendar: SessionCalendar
     control: Control | None = None
     lease_holder: Callable[[], str] = lambda: ""
+    account_book: AccountBook | None = None
     locks: Callable[[], tuple[Lock, ...]] = lambda: ()  # those that hold openings back now
     lost_epoch: int = 0
     known_epoch: int = 0  # the highest that the status had seen when this runner started
