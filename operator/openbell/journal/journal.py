@@ -27,6 +27,7 @@ from openbell.journal.killpoints import reach
 from openbell.journal.lock import FolderLock
 from openbell.journal.recovery import Recovery, recover
 from openbell.journal.values import Bookings, IntentRecord, JournalIdentity, JournalState, RoundTrips
+from openbell.risk.intraday_margin import Deficit
 from openbell.risk.locks import Lock
 
 T = TypeVar("T")
@@ -229,6 +230,10 @@ class Journal:
         """Write the highest equity that a drawdown is measured from, and since when it is counted."""
         await self._run("writing the highest equity", partial(writes.save_peak, equity=equity, since=since))
 
+    async def save_deficit(self, deficit: Deficit) -> None:
+        """Write a day's intraday margin deficit, or what it has become."""
+        await self._run("writing a margin deficit", partial(writes.save_deficit, deficit=deficit))
+
     # what to go on from
 
     async def load(self, *, since: datetime | None = None) -> JournalState:
@@ -267,6 +272,10 @@ class Journal:
     async def peak(self) -> tuple[Decimal, datetime] | None:
         """The highest equity and since when it is counted; None before the first."""
         return await self._run("reading the highest equity", reads.peak)
+
+    async def deficits(self, since: date) -> tuple[Deficit, ...]:
+        """Intraday margin deficits of the days from `since` on, oldest first."""
+        return await self._run("reading margin deficits", partial(reads.deficits, since=since))
 
     async def fills(self, since: datetime) -> tuple[Fill, ...]:
         """Fills from `since` on, oldest first."""

@@ -254,3 +254,26 @@ peaks = Table(
     *number("equity", "> 0"),
     sqlite_strict=True,
 )
+
+# Intraday margin deficits of a margin account, one a day.
+deficits = Table(
+    "deficits",
+    metadata,
+    Column("day", Text, primary_key=True),
+    Column("amount", DecimalText, nullable=False),
+    Column("equity", DecimalText, nullable=False),
+    Column("satisfied_on", Text),
+    *either(
+        "is_date",
+        sqlite="day GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'",
+        postgresql="day ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'",
+    ),
+    *either(
+        "satisfied_is_date",
+        sqlite="satisfied_on IS NULL OR satisfied_on GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'",
+        postgresql="satisfied_on IS NULL OR satisfied_on ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'",
+    ),
+    *number("amount", "> 0"),
+    *number("equity"),
+    sqlite_strict=True,
+)

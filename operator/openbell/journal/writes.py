@@ -22,6 +22,7 @@ from openbell.journal.dialects import insert_new, insert_or_replace
 from openbell.journal.killpoints import reach
 from openbell.journal.lifecycle import after_fill, after_split, after_update
 from openbell.journal.values import IntentRecord
+from openbell.risk.intraday_margin import Deficit
 from openbell.risk.locks import Lock
 
 
@@ -234,3 +235,14 @@ def save_locks(connection: Connection, *, locks: tuple[Lock, ...]) -> None:
 def save_peak(connection: Connection, *, equity: Decimal, since: datetime) -> None:
     """Replace the highest equity."""
     connection.execute(insert_or_replace(connection, schema.peaks), {"id": 1, "equity": equity, "since": since})
+
+
+def save_deficit(connection: Connection, *, deficit: Deficit) -> None:
+    """Replace a day's deficit."""
+    row = {
+        "day": deficit.day.isoformat(),
+        "amount": deficit.amount,
+        "equity": deficit.equity,
+        "satisfied_on": deficit.satisfied_on.isoformat() if deficit.satisfied_on else None,
+    }
+    connection.execute(insert_or_replace(connection, schema.deficits), row)

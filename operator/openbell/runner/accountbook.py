@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 
 import structlog
 
@@ -13,12 +14,20 @@ from openbell.domain.account import Account
 from openbell.domain.errors import CalendarError, JournalError
 from openbell.domain.limits import AccountKind, Regime
 from openbell.domain.money import CENT, ZERO
-from openbell.domain.orders import Fill, Side
+from openbell.domain.orders import Fill, IntentKind, Side
 from openbell.journal import Journal
 from openbell.market import settlement as venue_settlement
 from openbell.market.calendar import SessionCalendar
 from openbell.risk.day_trading import DayTradingView
-from openbell.risk.intraday_margin import LONG_MAINTENANCE, SHORT_MAINTENANCE, MarginState
+from openbell.risk.intraday_margin import (
+    LONG_MAINTENANCE,
+    SHORT_MAINTENANCE,
+    Deficit,
+    MarginState,
+    Moment,
+    deficit_of,
+    restricted_until,
+)
 from openbell.risk.pattern_day_trader import BUSINESS_DAYS, Execution, window_of
 from openbell.risk.settlement import SettlementView, booked, ledger_of, paid_in, summary, view_of
 from openbell.risk.view import RiskLimits, WorkingEntry
@@ -28,6 +37,7 @@ from openbell.runner.ledger import Ledger
 log = structlog.get_logger("openbell.account")
 
 YEAR = timedelta(days=372)  # violations count for twelve months, and what they came from settled before
+HALF_YEAR = timedelta(days=183)  # more than five business days and ninety calendar days
 FORTNIGHT = timedelta(days=14)  # five business days with every closure that ever was among them
 
 
@@ -54,6 +64,14 @@ class Dates:
         sessions = [session.date for session in self.calendar.sessions(today - FORTNIGHT, today)]
         return tuple(sessions[-BUSINESS_DAYS:])
 
+    def business_day_after(self, day: date, count: int) -> date:
+        """The `count`-th business day after a day."""
+        following = self.calendar.sessions(day + timedelta(days=1), day + timedelta(days=10 + 2 * count))
+        days = [session.date for session in islice(following, count)]
+        if len(days) < count:
+            raise CalendarError(f"business day {count} after {day} is not known: {self.calendar.beyond(date.max)}")
+        return days[-1]
+
     def next_business_day(self, today: date) -> date | None:
         """The business day after today."""
         following = self.calendar.sessions(today + timedelta(days=1), today + FORTNIGHT)
@@ -75,6 +93,8 @@ class AccountBook:
         self._fills: deque[tuple[Fill, date]] = deque()
         self._is_read = False
         self._bookings = 0
+        self._has_reduced = False  # an entry was filled since the account was last read
+        self._deficits: dict[date, Deficit] = {}
 
     # -- keeping up --------------------------------------------------------------------------------------------
 
@@ -98,6 +118,7 @@ class AccountBook:
         """Follow a fill. One whose dates are not known makes the book unknown until it is read again."""
         if told.fill is None or not self._is_read:
             return
+        self._has_reduced |= told.record.intent.kind is IntentKind.ENTRY
         try:
             self._book(told.fill)
         except CalendarError as error:
@@ -123,6 +144,8 @@ class AccountBook:
         """
         if not self._is_needed:
             return
+        if self._is_read:
+            await self._note_margin(account)
         quiet = not self._desk.in_flight and self._desk.bookings == self._bookings
         self._bookings = self._desk.bookings
         if not quiet:
@@ -135,6 +158,30 @@ class AccountBook:
         if ledger.settlement is not None and abs(moved) >= CENT:  # the broker rounds what it tells
             ledger.settlement = paid_in(ledger.settlement, moved)
 
+    async def _note_margin(self, account: Account) -> None:
+        """Record the day's deficit, the highest right after any entry, and what was satisfied since."""
+        excess, reduced = account.excess_liquidity, self._has_reduced
+        self._has_reduced = False
+        if excess is None or self._is_cash or self._ledger.day_start is None:
+            return
+        try:
+            today = self.dates.trade_date(self._ledger.day_start)
+            found = deficit_of(today, [Moment(account.equity, account.equity - excess, reduced)])
+            known = self._deficits.get(today)
+            if found is not None and (known is None or found.amount > known.amount):
+                await self._keep(found)
+            if excess >= 0:
+                for deficit in tuple(self._deficits.values()):
+                    if deficit.satisfied_on is None:
+                        await self._keep(replace(deficit, satisfied_on=today))
+        except (JournalError, CalendarError) as error:
+            log.error("account.deficit-not-kept", error=str(error))
+
+    async def _keep(self, deficit: Deficit) -> None:
+        self._deficits[deficit.day] = deficit
+        log.warning("margin.deficit", day=deficit.day.isoformat(), amount=str(deficit.amount))
+        await self._journal.save_deficit(deficit)
+
     async def _read(self, account: Account) -> None:
         bookings, now = self._desk.bookings, self._ledger.day_start
         if now is None:
@@ -143,6 +190,7 @@ class AccountBook:
             fills = await self._journal.fills(now - (YEAR if self._is_cash else FORTNIGHT))
             if self._desk.bookings != bookings or self._desk.in_flight:
                 return
+            deficits = await self._journal.deficits(now.date() - HALF_YEAR)
             dated = [(fill, self.dates.trade_date(fill.time)) for fill in fills]
             if self._is_cash:
                 self._ledger.settlement = ledger_of(account.cash, dated, self.dates.settles_on)
@@ -150,6 +198,7 @@ class AccountBook:
             self._forget(error)
             return
         self._fills = deque(each for each in dated if each[1] >= now.date() - FORTNIGHT)
+        self._deficits = {deficit.day: deficit for deficit in deficits}
         self._is_read = True
 
     def _forget(self, error: Exception) -> None:
@@ -182,6 +231,7 @@ class AccountBook:
         try:
             today = self.dates.trade_date(now)
             days, following = self.dates.business_days(today), self.dates.next_business_day(today)
+            restricted = restricted_until(self._deficits.values(), today, self.dates.business_day_after)
         except CalendarError as error:
             log.error("account.unknown", error=str(error))
             return None
@@ -193,7 +243,7 @@ class AccountBook:
             today=today,
             prior_equity=ledger.day_start_equity if ledger.day_start_equity is not None else account.equity,
             window=window,
-            margin=self._margin(account, working),
+            margin=replace(self._margin(account, working), restricted_until=restricted),
             day_trades_remaining=account.day_trades_remaining,
             opened=(*pending, *(entry.symbol for entry in working)),
         )

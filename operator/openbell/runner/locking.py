@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from itertools import takewhile
 
 import structlog
 
@@ -80,7 +79,7 @@ class Locking:
             return
         now, ledger = self._clock.now(), self._ledger
         since = now - longest_lookback(protections)
-        trades = takewhile(lambda trade: trade.exit_time >= since, reversed(ledger.trades))
+        trades = [trade for trade in ledger.trades if trade.exit_time >= since]
         equity = ledger.account.equity if ledger.account else None
         due = locks_due(trades, protections, now, ledger.locks.values(), equity=equity)
         for lock in due:

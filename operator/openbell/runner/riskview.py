@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from itertools import takewhile
 from types import MappingProxyType
 
 from openbell.domain.money import ZERO
@@ -43,9 +42,7 @@ def risk_view(situation: Situation, limits: RiskLimits, now: datetime) -> RiskVi
         strategy_order_times=_strategy_order_times(ledger, now) if limits.strategy_orders_per_minute else _NOTHING,
         last_exits=last_exits(ledger, now, limits.symbol_cooldown_seconds),
         last_orders=last_orders(ledger, now, limits.opposite_order_seconds),
-        round_trips_today=sum(
-            1 for _ in takewhile(lambda trade: trade.exit_time >= day_start, reversed(ledger.trades))
-        ),
+        round_trips_today=_round_trips(ledger, day_start) if limits.max_round_trips_per_day else 0,
         locks=tuple(lock for lock in ledger.locks.values() if lock.is_active(now)),
         settlement=book.settlement(now, working) if book else None,
         day_trading=book.day_trading(now, working) if book else None,
@@ -70,10 +67,10 @@ def price_ages(situation: Situation, symbols: Iterable[str], now: datetime) -> M
 def last_exits(ledger: Ledger, now: datetime, seconds: int) -> Mapping[str, datetime]:
     """When each symbol was last left, within so many seconds."""
     since = now - timedelta(seconds=seconds)
-    recent = takewhile(lambda trade: trade.exit_time > since, reversed(ledger.trades)) if seconds else ()
     exits: dict[str, datetime] = {}
-    for trade in recent:
-        exits.setdefault(trade.symbol, trade.exit_time)
+    for trade in ledger.trades if seconds else ():  # a fill that was missed is booked later than newer ones
+        if trade.exit_time > since:
+            exits[trade.symbol] = max(trade.exit_time, exits.get(trade.symbol, trade.exit_time))
     return MappingProxyType(exits)
 
 
@@ -84,6 +81,10 @@ def last_orders(ledger: Ledger, now: datetime, seconds: int) -> Mapping[tuple[st
         key = (record.intent.symbol, record.intent.side)
         orders[key] = max(record.intent.created_at, orders.get(key, record.intent.created_at))
     return MappingProxyType(orders)
+
+
+def _round_trips(ledger: Ledger, since: datetime) -> int:
+    return sum(1 for trade in ledger.trades if trade.exit_time >= since)
 
 
 def _strategy_order_times(ledger: Ledger, now: datetime) -> Mapping[str, tuple[datetime, ...]]:

@@ -208,3 +208,32 @@ async def test_what_the_broker_does_not_say_of_margin_is_estimated_from_what_is_
     view = world.account_book.day_trading(NOON, ())
     assert view is not None
     assert (view.margin.excess_liquidity, view.margin.debit_free, view.day_trades_remaining) == (1, 99_000, -1)
+
+
+async def test_a_deficit_that_is_left_restricts_after_five_business_days_also_after_a_restart(world: World) -> None:
+    begin(world, dayTrading={"regime": "IntradayMargin"})
+    monday = datetime(2026, 7, 6, 17, 0, tzinfo=UTC)
+    world.clock.set(monday)
+    await refresh(world)
+    await refresh(world, "0", excess_liquidity=Decimal(-4000))  # a fall of prices: no transaction reduced anything
+    await trade(world, "a", Side.BUY, "100")
+    await refresh(world, "0", excess_liquidity=Decimal(-2000))
+    await refresh(world, "0", excess_liquidity=Decimal(-9000))
+    (deficit,) = await world.journal.deficits(date(2026, 1, 1))
+    assert (deficit.day, deficit.amount, deficit.satisfied_on) == (date(2026, 7, 6), 2000, None)
+    fifth, after = monday + timedelta(days=7), monday + timedelta(days=8)
+    for moment, restricted in ((fifth, None), (after, date(2026, 10, 11))):
+        view = world.account_book.day_trading(moment, ())
+        assert view is not None
+        assert view.margin.restricted_until == restricted
+    world.account_book._is_read = False
+    world.clock.set(after)
+    await refresh(world, "0", excess_liquidity=Decimal(-9000))
+    await trade(world, "b", Side.SELL, "100", IntentKind.EXIT)
+    assert (await decided(world))[0] is Reason.INTRADAY_RESTRICTED
+    await refresh(world, "0", excess_liquidity=Decimal(0))
+    (deficit,) = await world.journal.deficits(date(2026, 1, 1))
+    assert deficit.satisfied_on == date(2026, 7, 14)
+    view = world.account_book.day_trading(after, ())
+    assert view is not None
+    assert view.margin.restricted_until is None

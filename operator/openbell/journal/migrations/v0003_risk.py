@@ -1,4 +1,4 @@
-"""What risk keeps: locks, and the highest equity that a drawdown is measured from."""
+"""What risk keeps: locks, the highest equity that a drawdown is measured from, and margin deficits."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from alembic.operations import Operations
 from sqlalchemy import Column, Integer, Text
 
 from openbell.domain.limits import LockScope
-from openbell.journal.columns import DecimalText, Micros, check, number, one_of
+from openbell.journal.columns import DecimalText, Micros, check, either, number, one_of
 
 
 def upgrade(op: Operations) -> None:
-    """Add the tables `locks` and `peaks`."""
+    """Add the tables `locks`, `peaks` and `deficits`."""
     op.create_table(
         "locks",
         Column("lock_id", Text, primary_key=True),
@@ -37,5 +37,25 @@ def upgrade(op: Operations) -> None:
         Column("since", Micros, nullable=False),
         check("one_row", "id = 1"),
         *number("equity", "> 0"),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "deficits",
+        Column("day", Text, primary_key=True),
+        Column("amount", DecimalText, nullable=False),
+        Column("equity", DecimalText, nullable=False),
+        Column("satisfied_on", Text),
+        *either(
+            "is_date",
+            sqlite="day GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'",
+            postgresql="day ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'",
+        ),
+        *either(
+            "satisfied_is_date",
+            sqlite="satisfied_on IS NULL OR satisfied_on GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'",
+            postgresql="satisfied_on IS NULL OR satisfied_on ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'",
+        ),
+        *number("amount", "> 0"),
+        *number("equity"),
         sqlite_strict=True,
     )
