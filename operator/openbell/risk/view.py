@@ -13,7 +13,7 @@ from openbell.domain.orders import Side
 from openbell.domain.positions import Position
 from openbell.risk.day_trading import DayTradingLimits, DayTradingView
 from openbell.risk.locks import Lock
-from openbell.risk.settlement import SettlementLimits, SettlementView
+from openbell.risk.settled_cash import SettlementLimits, SettlementView
 from openbell.risk.verdict import Allow, Deny, Verdict
 
 __all__ = ["Allow", "Candidate", "Deny", "RiskLimits", "RiskView", "Verdict", "WorkingEntry", "reserve"]

@@ -29,7 +29,8 @@ from openbell.risk.intraday_margin import (
     restricted_until,
 )
 from openbell.risk.pattern_day_trader import BUSINESS_DAYS, Execution, window_of
-from openbell.risk.settlement import SettlementView, booked, ledger_of, paid_in, summary, view_of
+from openbell.risk.settled_cash import SettlementView, summary, view_of
+from openbell.risk.settlement import booked, ledger_of, paid_in
 from openbell.risk.view import RiskLimits, WorkingEntry
 from openbell.runner.desk import Desk, Told
 from openbell.runner.ledger import Ledger

@@ -19,7 +19,7 @@ from openbell.resources.risk import (
 from openbell.resources.surroundings import BrokerType
 from openbell.risk.day_trading import DayTradingLimits
 from openbell.risk.protections import Cooldown, DrawdownGuard, LowProfit, Protection, StopLossGuard
-from openbell.risk.settlement import SettlementLimits
+from openbell.risk.settled_cash import SettlementLimits
 from openbell.risk.view import RiskLimits
 from openbell.runner.control import Control
 

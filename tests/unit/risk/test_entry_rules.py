@@ -23,7 +23,7 @@ from openbell.risk.day_trading import DayTradingLimits, DayTradingView
 from openbell.risk.intraday_margin import MarginState
 from openbell.risk.locks import Lock
 from openbell.risk.pattern_day_trader import Window
-from openbell.risk.settlement import SettlementLimits, SettlementView
+from openbell.risk.settled_cash import SettlementLimits, SettlementView
 
 LIMITS = RiskLimits()
 CASH = SettlementLimits(account=AccountKind.CASH)

@@ -15,24 +15,20 @@ from openbell.domain.limits import AccountKind
 from openbell.domain.orders import Side
 from openbell.domain.reasons import Reason
 from openbell.risk import Candidate, Deny, RiskLimits, RiskView, evaluate_entry, reserve
+from openbell.risk.settled_cash import SettlementLimits, count_violations, settled_only_until, summary, view_of
 from openbell.risk.settlement import (
     CashLot,
     SettlementLedger,
-    SettlementLimits,
     Tranche,
     Violation,
     ViolationKind,
     booked,
     bought,
-    count_violations,
     ledger_of,
     paid_in,
     settle,
-    settled_only_until,
     sold,
     split,
-    summary,
-    view_of,
 )
 
 MONDAY = date(2026, 3, 2)

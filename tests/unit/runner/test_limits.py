@@ -12,7 +12,7 @@ from openbell.domain.errors import ManifestError
 from openbell.domain.limits import AccountKind, LockScope, Regime
 from openbell.risk.day_trading import DayTradingLimits
 from openbell.risk.protections import Cooldown, DrawdownGuard, LowProfit, StopLossGuard
-from openbell.risk.settlement import SettlementLimits
+from openbell.risk.settled_cash import SettlementLimits
 from openbell.risk.view import RiskLimits
 from openbell.runner.limits import limits_of, protections_of
 
