@@ -127,6 +127,14 @@ def test_half_of_a_lot_is_half_of_what_paid_for_it() -> None:
     assert split(ledger, "A", Decimal(2)).lots[0].quantity == 100
 
 
+def test_a_part_of_a_lot_that_nothing_covered_is_free_riding_for_that_part() -> None:
+    ledger = buy(SettlementLedger(Decimal(4000)), "A", MONDAY)
+    ledger = sold(ledger, "A", SHARES / 4, Decimal(2500), MONDAY, next_weekday)
+    assert ledger.violations == (Violation(ViolationKind.FREE_RIDING, "A", MONDAY, Decimal(1500)),)
+    (rest,) = ledger.lots
+    assert (rest.quantity, rest.settled, rest.unfunded) == (75, 3000, 4500)
+
+
 def test_lots_are_sold_first_in_first_out() -> None:
     ledger = buy(SettlementLedger(TEN, (Tranche(TEN, TUESDAY),)), "A", MONDAY)
     ledger = buy(ledger, "A", MONDAY)
@@ -227,6 +235,11 @@ def test_fees_slippage_and_open_buys_are_kept_free() -> None:
     after = reserve(view(SettlementLedger(Decimal(2029)), limits), first)
     second = candidate("1000", symbol="C", position_id="p-c")
     assert isinstance(evaluate_entry(second, after, RiskLimits(settlement=limits)), Deny)
+
+
+def test_unsettled_money_is_kept_for_open_buys_too() -> None:
+    assert judge(candidate("8000"), UNSETTLED, FREE, open_buys=[Decimal(2000)]) is None
+    assert judge(candidate("8001"), UNSETTLED, FREE, open_buys=[Decimal(2000)]) is not None
 
 
 def test_the_brokers_own_figure_can_only_tighten() -> None:
