@@ -242,6 +242,13 @@ def test_unsettled_money_is_kept_for_open_buys_too() -> None:
     assert judge(candidate("8001"), UNSETTLED, FREE, open_buys=[Decimal(2000)]) is not None
 
 
+def test_an_allowed_buy_uses_up_unsettled_money_too() -> None:
+    after = reserve(view(UNSETTLED, FREE), candidate("8000"))
+    limits = RiskLimits(settlement=FREE)
+    assert not isinstance(evaluate_entry(candidate("2000", symbol="C"), after, limits), Deny)
+    assert isinstance(evaluate_entry(candidate("2001", symbol="C"), after, limits), Deny)
+
+
 def test_the_brokers_own_figure_can_only_tighten() -> None:
     assert judge(candidate("4000"), UNSETTLED, STRICT, settled_at_broker=Decimal(3999)) is not None
     assert judge(candidate("4001"), UNSETTLED, STRICT, settled_at_broker=Decimal(9999)) is not None
