@@ -15,11 +15,15 @@ from fakes.values import T0, at, make_fill, make_intent, make_position, make_tra
 from openbell.domain.answers import ConfirmedEmpty, Value
 from openbell.domain.errors import JournalError, StaleEpochError
 from openbell.domain.identity import owner_tag
+from openbell.domain.limits import LockScope
 from openbell.domain.orders import IntentKind, IntentState, OrderType, Side
+from openbell.domain.reasons import Reason
 from openbell.domain.statistics import Counters, Statistics
 from openbell.engine.lots import Gone, ShareSplit
 from openbell.journal import RoundTrips, StoredParameters, reads, rows, schema, writes
 from openbell.journal.migrations.upgrade import upgrade
+from openbell.risk.intraday_margin import Deficit
+from openbell.risk.locks import Lock, lift
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -123,6 +127,8 @@ def test_steps_to_todays_schema_run_there_too(connection: Connection) -> None:
     filled(connection, "x1", "a")
     connection.exec_driver_sql("ALTER TABLE adjustments DROP COLUMN ratio")
     connection.exec_driver_sql("DROP INDEX fills_position")
+    for name in ("locks", "peaks", "deficits"):
+        connection.exec_driver_sql(f"DROP TABLE {name}")
     connection.exec_driver_sql("INSERT INTO adjustments VALUES ('old', 'p-a', 1, '2.5')")
     upgrade(connection, 1)
     split = make_position(quantity=Decimal(20))
@@ -132,6 +138,25 @@ def test_steps_to_todays_schema_run_there_too(connection: Connection) -> None:
     table = schema.adjustments
     found = connection.execute(select(table.c.adjustment_id, table.c.realized, table.c.ratio).order_by("adjustment_id"))
     assert [tuple(row) for row in found] == [("new", Decimal(0), Decimal(2)), ("old", Decimal("2.5"), None)]
+    writes.save_locks(connection, locks=(LOCK,))
+    assert reads.locks(connection, since=T0) == (LOCK,)
+
+
+LOCK = Lock("k1", LockScope.SYMBOL, "AAPL", Reason.COOLDOWN, "AAPL was left", T0, at(60), "Cooldown#0")
+
+
+def test_locks_the_highest_equity_and_deficits_are_kept(connection: Connection) -> None:
+    lifted = lift(LOCK, by="ada", at=at(5))
+    writes.save_locks(connection, locks=(LOCK, lifted, lift(LOCK, by="bob", at=at(6))))
+    assert reads.locks(connection, since=at(5)) == (lifted,)
+    assert reads.locks(connection, since=at(6)) == ()
+    for equity in (Decimal("100.5"), Decimal(99)):
+        writes.save_peak(connection, equity=equity, since=T0)
+    assert reads.peak(connection) == (Decimal(99), T0)
+    deficit = Deficit(date(2026, 7, 6), Decimal(1500), Decimal(9000))
+    for each in (deficit, replace(deficit, satisfied_on=date(2026, 7, 8))):
+        writes.save_deficit(connection, deficit=each)
+        assert reads.deficits(connection, since=deficit.day) == (each,)
 
 
 def test_what_lots_are_made_of_is_read_with_all_that_came_before(connection: Connection) -> None:

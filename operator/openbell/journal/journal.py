@@ -27,6 +27,8 @@ from openbell.journal.killpoints import reach
 from openbell.journal.lock import FolderLock
 from openbell.journal.recovery import Recovery, recover
 from openbell.journal.values import Bookings, IntentRecord, JournalIdentity, JournalState, RoundTrips
+from openbell.risk.intraday_margin import Deficit
+from openbell.risk.locks import Lock
 
 T = TypeVar("T")
 
@@ -220,6 +222,18 @@ class Journal:
         """The equity that `day` started with: the first one given for the day, whoever gives another later."""
         return await self._run("writing a day's equity", partial(writes.remember_day_start, day=day, equity=equity))
 
+    async def save_locks(self, locks: Iterable[Lock]) -> None:
+        """Write locks; of one that is there already, whether and by whom it was lifted."""
+        await self._run("writing locks", partial(writes.save_locks, locks=tuple(locks)))
+
+    async def save_peak(self, equity: Decimal, since: datetime) -> None:
+        """Write the highest equity that a drawdown is measured from, and since when it is counted."""
+        await self._run("writing the highest equity", partial(writes.save_peak, equity=equity, since=since))
+
+    async def save_deficit(self, deficit: Deficit) -> None:
+        """Write a day's intraday margin deficit, or what it has become."""
+        await self._run("writing a margin deficit", partial(writes.save_deficit, deficit=deficit))
+
     # what to go on from
 
     async def load(self, *, since: datetime | None = None) -> JournalState:
@@ -250,6 +264,22 @@ class Journal:
     async def bookings(self, since: datetime) -> Bookings:
         """What lots and the profit since a time are made of."""
         return await self._run("reading lots", partial(reads.bookings, since=since))
+
+    async def locks(self, since: datetime) -> tuple[Lock, ...]:
+        """Locks that have not ended before `since` and those lifted from then on, oldest first."""
+        return await self._run("reading locks", partial(reads.locks, since=since))
+
+    async def peak(self) -> tuple[Decimal, datetime] | None:
+        """The highest equity and since when it is counted; None before the first."""
+        return await self._run("reading the highest equity", reads.peak)
+
+    async def deficits(self, since: date) -> tuple[Deficit, ...]:
+        """Intraday margin deficits of the days from `since` on, oldest first."""
+        return await self._run("reading margin deficits", partial(reads.deficits, since=since))
+
+    async def fills(self, since: datetime) -> tuple[Fill, ...]:
+        """Fills from `since` on, oldest first."""
+        return await self._run("reading fills", partial(reads.fills, since=since))
 
     async def known_fill_ids(self, since: datetime) -> frozenset[str]:
         """Execution ids of the fills booked that were made from `since` on."""

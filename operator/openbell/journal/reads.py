@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from types import MappingProxyType
 
@@ -19,6 +19,8 @@ from openbell.engine.lots import Gone, LotEvent, ShareSplit
 from openbell.journal import rows, schema
 from openbell.journal.recovery import Facts
 from openbell.journal.values import Bookings, IntentRecord, JournalIdentity, JournalState, RoundTrips, StoredParameters
+from openbell.risk.intraday_margin import Deficit
+from openbell.risk.locks import Lock
 
 _BATCH = 500  # values in one IN list, well below SQLite's limit of variables
 _CHUNK = 1000  # rows in memory at once, where all of a table are read
@@ -158,6 +160,38 @@ def realized_pnl(connection: Connection, *, since: datetime) -> Decimal:
     for realized in connection.execute(select(adjusted.c.realized).where(adjusted.c.time >= since)).scalars():
         total += realized
     return total
+
+
+def locks(connection: Connection, *, since: datetime) -> tuple[Lock, ...]:
+    table = schema.locks
+    query = (
+        select(table)
+        .where(
+            or_(table.c.until.is_(None), table.c.until >= since),
+            or_(table.c.lifted_at.is_(None), table.c.lifted_at >= since),
+        )
+        .order_by(table.c.since, table.c.lock_id)
+    )
+    return tuple(rows.lock_of(row) for row in connection.execute(query).mappings())
+
+
+def peak(connection: Connection) -> tuple[Decimal, datetime] | None:
+    row = connection.execute(select(schema.peaks.c.equity, schema.peaks.c.since)).one_or_none()
+    return None if row is None else (row.equity, row.since)
+
+
+def deficits(connection: Connection, *, since: date) -> tuple[Deficit, ...]:
+    table = schema.deficits
+    query = select(table).where(table.c.day >= since.isoformat()).order_by(table.c.day)
+    return tuple(
+        Deficit(
+            date.fromisoformat(row["day"]),
+            row["amount"],
+            row["equity"],
+            date.fromisoformat(row["satisfied_on"]) if row["satisfied_on"] else None,
+        )
+        for row in connection.execute(query).mappings()
+    )
 
 
 def facts(connection: Connection, *, orders: Answer[tuple[OrderUpdate, ...]], fills: Answer[tuple[Fill, ...]]) -> Facts:

@@ -22,6 +22,8 @@ from openbell.journal.dialects import insert_new, insert_or_replace
 from openbell.journal.killpoints import reach
 from openbell.journal.lifecycle import after_fill, after_split, after_update
 from openbell.journal.values import IntentRecord
+from openbell.risk.intraday_margin import Deficit
+from openbell.risk.locks import Lock
 
 
 def adopt_owner(connection: Connection, *, uid: str) -> str:
@@ -215,3 +217,32 @@ def remember_day_start(connection: Connection, *, day: date, equity: Decimal) ->
     table = schema.day_starts
     _is_new(connection, table, {"day": day.isoformat(), "equity": equity})
     return Decimal(connection.execute(select(table.c.equity).where(table.c.day == day.isoformat())).scalar_one())
+
+
+def save_locks(connection: Connection, *, locks: tuple[Lock, ...]) -> None:
+    """Insert locks, or note that one was lifted; the first who lifted it stays."""
+    table = schema.locks
+    for lock in locks:
+        is_new = connection.execute(insert_new(connection, table), rows.lock_row(lock)).first() is not None
+        if not is_new and lock.lifted_at is not None:
+            connection.execute(
+                update_rows(table)
+                .where(table.c.lock_id == lock.lock_id, table.c.lifted_at.is_(None))
+                .values(lifted_at=lock.lifted_at, lifted_by=lock.lifted_by)
+            )
+
+
+def save_peak(connection: Connection, *, equity: Decimal, since: datetime) -> None:
+    """Replace the highest equity."""
+    connection.execute(insert_or_replace(connection, schema.peaks), {"id": 1, "equity": equity, "since": since})
+
+
+def save_deficit(connection: Connection, *, deficit: Deficit) -> None:
+    """Replace a day's deficit."""
+    row = {
+        "day": deficit.day.isoformat(),
+        "amount": deficit.amount,
+        "equity": deficit.equity,
+        "satisfied_on": deficit.satisfied_on.isoformat() if deficit.satisfied_on else None,
+    }
+    connection.execute(insert_or_replace(connection, schema.deficits), row)

@@ -25,6 +25,7 @@ from openbell.market.replay import Armed, ReplayDriver
 from openbell.market.synthetic import SyntheticMarket
 from openbell.resources.scheduler import SchedulerSpec
 from openbell.resources.surroundings import BrokerType, MarketDataType, MarketSpec, ReplaySpec
+from openbell.runner.accountbook import Dates
 from openbell.runner.control import Control
 from openbell.runner.replaying import ReplayResult, identity_of, manifest_of, prepare_folder
 
@@ -59,6 +60,11 @@ def calendar_of(market: MarketSpec) -> SessionCalendar:
         [date.fromisoformat(str(day)) for day in market.extra_closures],
         {date.fromisoformat(str(early.date)): early.to_time() for early in market.early_closes},
     )
+
+
+def dates_of(market: MarketSpec) -> Dates:
+    """Trade dates and settlement dates by the same calendar."""
+    return Dates(market.calendar.value, calendar_of(market))
 
 
 def ground_of(control: Control) -> object:

@@ -73,6 +73,7 @@ def wanted_of(observed: Observed) -> Wanted | None:
         cancel_entries=spec.pause_policy.open_orders is PausedOrders.CANCEL_ENTRIES,
         flatten=spec.stop_policy.positions is StoppedPositions.FLATTEN,
         halt_exits_while_paused=spec.pause_policy.exits is PausedExits.HALT,
+        kill=spec.risk.kill_switch,
     )
 
 

@@ -15,7 +15,8 @@ from openbell.domain.clock import SystemClock
 from openbell.domain.errors import JournalError
 from openbell.journal import Journal, JournalState, StoredParameters
 from openbell.runner import documents
-from openbell.runner.assembly import Ground, calendar_of, ground_of
+from openbell.runner.accountbook import AccountBook
+from openbell.runner.assembly import Ground, calendar_of, dates_of, ground_of
 from openbell.runner.comparison import Comparison
 from openbell.runner.control import Control, understand, wanted_of
 from openbell.runner.desk import Desk, Told
@@ -25,6 +26,8 @@ from openbell.runner.gate import Gate
 from openbell.runner.leadership import Contender, Leadership
 from openbell.runner.ledger import Ledger
 from openbell.runner.lifecycle import Lifecycle
+from openbell.runner.limits import limits_of
+from openbell.runner.locking import Locking
 from openbell.runner.loops import Loops
 from openbell.runner.loss import JournalLoss
 from openbell.runner.pulse import Pulse
@@ -118,12 +121,17 @@ class Crew:
             calendar=calendar_of(control.spec.market),
             lease_holder=self.leadership.holder,
         )
+        self.locking = Locking(ledger, journal, clock, metrics, self.announce)
+        self.situation.locks = self.locking.active
+        self.account_book = AccountBook(ledger, journal, self.desk, dates_of(control.spec.market))
+        self.situation.account_book = self.account_book
         self.pulse = Pulse(SystemClock())
         self.lifecycle = Lifecycle(source, self.supervisor, options.data)
         self.view = View(
             situation=self.situation,
             source=source,
             lifecycle=self.lifecycle,
+            locking=self.locking,
             journal=journal,
             clock=clock,
             real_clock=SystemClock(),
@@ -152,7 +160,8 @@ class Crew:
             SystemClock(),
             metrics,
         )
-        self.desk.listeners += [self._on_told, self.view.tell_order]
+        self.evaluation.account_listeners += [self.account_book.on_account, self.locking.on_account]
+        self.desk.listeners += [self.account_book.on_told, self.locking.on_told, self._on_told, self.view.tell_order]
 
     # -- changes -----------------------------------------------------------------------------------------------
 
@@ -190,6 +199,9 @@ class Crew:
         if self._loss.confirm(control.scheduler.annotations):
             self.comparison.ask()
         gate, spec = self.gate, control.spec
+        self.locking.adopt(spec.risk)
+        self.locking.take(control.scheduler.annotations)
+        self.account_book.adopt(limits_of(control), dates_of(spec.market))
         gate.strategies = control.strategy_states()
         gate.broker_required = spec.require_broker_connection
         gate.state_is_stale = control.is_stale
@@ -242,6 +254,7 @@ class Crew:
             "reporter": self.reporter.run(),
             "pulse": self.pulse.run(self._metrics),
             "parameters": self._remember_parameters(),
+            "locks": self.locking.run(),
             "portfolio": self._tell_portfolio(),
         }
         replay = self._ground.replay

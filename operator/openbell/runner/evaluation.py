@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from openbell.brokers.base import Broker
+from openbell.domain.account import Account
 from openbell.domain.answers import Unknown, Value
 from openbell.domain.bars import BarSeries
 from openbell.domain.clock import Clock
@@ -29,9 +30,10 @@ from openbell.journal import Journal
 from openbell.market.base import MarketData
 from openbell.market.calendar import RESOLUTION
 from openbell.resources.policies import SizingSpec
-from openbell.risk.view import RiskLimits, RiskView, WorkingEntry
 from openbell.runner.control import Control, StrategyEntry
 from openbell.runner.ledger import SignalRecord
+from openbell.runner.limits import limits_of
+from openbell.runner.riskview import price_ages, risk_view
 from openbell.runner.situation import Situation, open_seconds
 from openbell.strategies.api import Context
 from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
@@ -80,6 +82,7 @@ class Evaluation:
         self._on_signal = on_signal
         self._checks_freshness = checks_freshness
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="evaluation")
+        self.account_listeners: list[Callable[[Account], Awaitable[None]]] = []
 
     def close(self) -> None:
         """Let the evaluation thread go."""
@@ -128,6 +131,8 @@ class Evaluation:
                 log.error("day-start.not-kept", error=str(error))
                 return
             ledger.day_start_equity, ledger.realized_today, ledger.day_start = equity, realized, day_start
+        for listener in self.account_listeners:
+            await listener(answer.value)
 
     async def _read_bars(self, entries: Iterable[StrategyEntry], now: datetime) -> dict[SeriesKey, BarSeries]:
         needs: dict[SeriesKey, int] = {}
@@ -241,6 +246,7 @@ class Evaluation:
             answer = await situation.comparison.held_by_broker()
             held = None if isinstance(answer, Unknown) else answer
         await situation.read_quotes(self._market, {signal.symbol for signal in signals}, now)
+        limits = limits_of(control)
         tick = Tick(
             now=now,
             owner=self._owner,
@@ -252,8 +258,8 @@ class Evaluation:
                 for symbol in {signal.symbol for signal in signals}
                 if (at_price := situation.ledger.price_of(symbol)) is not None
             },
-            risk=self._risk_view(now),
-            limits=limits_of(control),
+            risk=risk_view(situation, limits, now),
+            limits=limits,
             entry_blocked={
                 name: blocked for name in control.entries if (blocked := situation.gate.entry_blocked(name)) is not None
             },
@@ -263,29 +269,9 @@ class Evaluation:
                 if situation.desk.is_leaving(position.position_id)
             ),
             held_by_broker=held,
+            ages=price_ages(situation, {signal.symbol for signal in signals}, now) if self._checks_freshness else {},
         )
         return decide(tick)
-
-    def _risk_view(self, now: datetime) -> RiskView:
-        ledger = self._situation.ledger
-        account = ledger.account
-        return RiskView(
-            now=now,
-            day_start=ledger.day_start or now,
-            equity=account.equity if account else ZERO,
-            day_start_equity=ledger.day_start_equity or ZERO,
-            realized_today=ledger.realized_today,
-            buying_power=account.buying_power if account else ZERO,
-            positions=ledger.open_positions(),
-            working_entries=tuple(
-                WorkingEntry(intent.position_id, intent.strategy, intent.symbol, intent.side)
-                for intent in self._situation.desk.working_entries()
-            ),
-            order_times=tuple(ledger.order_times),
-            reserved=sum(
-                (intent.quantity * intent.reference_price for intent in self._situation.desk.working_entries()), ZERO
-            ),
-        )
 
     async def _carry_out(self, decisions: Iterable[Decision], now: datetime, due: datetime) -> None:
         decided = tuple(decisions)
@@ -302,7 +288,10 @@ class Evaluation:
         for decision in decided:
             reason = outcome[decision.intent.order_ref] if decision.intent else decision.reason
             ref = decision.intent.order_ref if decision.intent else None
-            record = SignalRecord(decision.signal, now, reason, decision.detail, ref)
+            detail = decision.detail
+            if decision.until is not None and reason is decision.reason:
+                detail += f"; not before {decision.until:%Y-%m-%d %H:%M:%S} UTC"
+            record = SignalRecord(decision.signal, now, reason, detail, ref)
             self._situation.ledger.note_signal(record)
             self._metrics.decisions.labels(reason.value).inc()
             self._on_signal(record)
@@ -368,22 +357,4 @@ def sizing_rule(spec: SizingSpec) -> SizingRule:
         max_fraction=spec.max_fraction,
         max_notional=Decimal(spec.max_notional),
         max_equity_fraction=spec.max_equity_fraction,
-    )
-
-
-def limits_of(control: Control) -> RiskLimits:
-    """The engine's risk limits from the resources'."""
-    risk = control.spec.risk
-    return RiskLimits(
-        allow_short=risk.allow_short,
-        max_concurrent_trades=control.spec.max_concurrent_trades,
-        strategy_max_trades={
-            name: entry.spec.max_concurrent_trades
-            for name, entry in control.entries.items()
-            if entry.spec.max_concurrent_trades is not None
-        },
-        max_order_notional=Decimal(risk.max_order_notional),
-        max_daily_loss_fraction=risk.max_daily_loss_fraction,
-        max_orders_per_minute=risk.max_orders_per_minute,
-        max_orders_per_day=risk.max_orders_per_day,
     )

@@ -19,6 +19,8 @@ from openbell.domain.reasons import ExitReason, Reason
 from openbell.domain.signals import Signal
 from openbell.domain.statistics import Counters, Statistics
 from openbell.journal import IntentRecord, RoundTrips
+from openbell.risk.locks import Lock
+from openbell.risk.settlement import SettlementLedger
 
 KEPT_SIGNALS = 500
 KEPT_ORDERS = 500
@@ -59,6 +61,10 @@ class Ledger:
     realized_today: Decimal = ZERO
     day_start: datetime | None = None
     day_start_equity: Decimal | None = None
+    locks: dict[str, Lock] = field(default_factory=dict)
+    peak_equity: Decimal | None = None
+    peak_since: datetime | None = None
+    settlement: SettlementLedger | None = None  # kept for a cash account alone
 
     # -- positions ---------------------------------------------------------------------------------------------
 

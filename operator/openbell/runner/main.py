@@ -19,6 +19,7 @@ from openbell.runner.control import Control, understand
 from openbell.runner.crew import Crew, Ending, RunnerOptions
 from openbell.runner.leadership import Contender
 from openbell.runner.ledger import KEPT_TRADES, Ledger
+from openbell.runner.locking import LOCK_MEMORY
 from openbell.runner.loss import JournalLoss
 from openbell.runner.source import Observed, Source
 from openbell.telemetry.logs import LogTail
@@ -160,4 +161,9 @@ async def restored_ledger(journal: Journal, state: JournalState, clock: Clock) -
     ledger.order_times.extend(await journal.order_times(now - timedelta(days=1)))
     for record in reversed(await journal.orders(200)):
         ledger.put_order(record)
+    for lock in await journal.locks(now - LOCK_MEMORY):
+        ledger.locks[lock.lock_id] = lock
+    peak = await journal.peak()
+    if peak is not None:
+        ledger.peak_equity, ledger.peak_since = peak
     return ledger

@@ -10,6 +10,7 @@ from decimal import Decimal
 from openbell.domain.answers import Unknown, Value
 from openbell.domain.bars import BarSeries
 from openbell.domain.clock import Clock
+from openbell.domain.limits import LockScope
 from openbell.domain.money import cents
 from openbell.domain.positions import Position
 from openbell.domain.reasons import Reason
@@ -18,6 +19,8 @@ from openbell.market.base import MarketData
 from openbell.market.calendar import SessionCalendar
 from openbell.resources.conditions import Condition, SchedulerCondition, StrategyCondition, set_condition
 from openbell.resources.scheduler import SchedulerSpec
+from openbell.risk.locks import Lock
+from openbell.runner.accountbook import AccountBook
 from openbell.runner.comparison import Comparison
 from openbell.runner.control import Control, StrategyEntry
 from openbell.runner.desk import Desk
@@ -101,6 +104,8 @@ class Situation:
     calendar: SessionCalendar
     control: Control | None = None
     lease_holder: Callable[[], str] = lambda: ""
+    account_book: AccountBook | None = None
+    locks: Callable[[], tuple[Lock, ...]] = lambda: ()  # those that hold openings back now
     lost_epoch: int = 0
     known_epoch: int = 0  # the highest that the status had seen when this runner started
     finished: str = ""  # what a replay that has ended says of itself
@@ -129,7 +134,7 @@ class Situation:
         if not self.fence.holds():
             holder = self.lease_holder()
             return f"waiting for the lease, held by {holder}" if holder else "waiting for the lease"
-        if self.supervisor.draining and self.gate.state is not TradingState.RUNNING:
+        if self.supervisor.draining and (self.gate.killed or self.gate.state is not TradingState.RUNNING):
             return self.supervisor.draining
         if gate.state is TradingState.STOPPED:
             return self._stopped()
@@ -138,6 +143,8 @@ class Situation:
         blocked = gate.entry_blocked()
         if blocked is Reason.RECONCILING or blocked is Reason.BROKER_DISCONNECTED:
             return self.comparison.why
+        if blocked is Reason.KILL_SWITCH:
+            return f"{blocked.text}, exits go on"
         if blocked is not None:
             return blocked.text
         if not self.is_open():
@@ -146,7 +153,15 @@ class Situation:
             return f"failed: {', '.join(self.failures.all_failed())}"
         if self.data.is_fresh is False:
             return self.data.why
-        return self._running()
+        return self._locked() or self._running()
+
+    def _locked(self) -> str:
+        everything = [lock for lock in self.locks() if lock.scope is LockScope.GLOBAL]
+        if not everything:
+            return ""
+        lock = next((each for each in everything if each.until is None), everything[-1])
+        end = f"until {lock.until:%Y-%m-%d %H:%M:%S} UTC" if lock.until else "until it is lifted"
+        return f"openings are locked {end} ({lock.lock_id}): {lock.detail}"
 
     def _stopped(self) -> str:
         kept = len(self.ledger.positions)
@@ -237,7 +252,7 @@ class Situation:
         acknowledged, wanted = self.supervisor.acknowledged, self.supervisor.wanted
         spec_paused = self.spec is not None and self.spec.paused
         state = self.gate.state
-        if state is TradingState.RUNNING:
+        if state is TradingState.RUNNING and not self.gate.killed:
             return False, "Running", "entries are allowed"
         settled = (
             acknowledged is not None
@@ -247,6 +262,8 @@ class Situation:
         )
         if not settled:
             return False, "Draining", self.supervisor.draining or "closing down"
+        if state is TradingState.RUNNING:
+            return True, "KillSwitch", "reduce-only: no entry is sent; exits go on"
         if state is TradingState.STOPPED:
             return (True, "Stopped", "stopped and paused") if spec_paused else (False, "Stopped", "stopped")
         if self.gate.exits_halted_while_paused:

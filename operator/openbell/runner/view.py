@@ -19,17 +19,20 @@ from openbell.engine.exits import levels
 from openbell.journal import IntentRecord, Journal
 from openbell.resources import strategy as strategy_kind
 from openbell.resources.common import API_VERSION
+from openbell.risk.locks import Lock
 from openbell.runner.accounting import Accounts
 from openbell.runner.control import StrategyEntry
 from openbell.runner.desk import Told
 from openbell.runner.ledger import SignalRecord
 from openbell.runner.lifecycle import Lifecycle
+from openbell.runner.locking import Locking, LockNotFoundError
 from openbell.runner.situation import Situation
 from openbell.runner.source import Source
 from openbell.strategies.loader import STRATEGY_TYPES, validate_parameters
 from openbell.telemetry.logs import LogTail
 from openbell.telemetry.metrics import RunnerMetrics
 from openbell.web.equity import EquityHistory
+from openbell.web.errors import NotThereError
 from openbell.web.hub import Hub, HubSubscription
 from openbell.web.view import (
     Check,
@@ -38,6 +41,8 @@ from openbell.web.view import (
     EquityPoint,
     HealthView,
     LifecycleResult,
+    LockRequest,
+    LockView,
     LotView,
     MoneyView,
     OrderView,
@@ -53,6 +58,7 @@ from openbell.web.view import (
 
 LAG_LIMIT_SECONDS = 5.0
 CURRENCY = "USD"
+BY_REST = "REST"
 
 
 class Pulse(Protocol):
@@ -68,6 +74,7 @@ class View:
     situation: Situation
     source: Source
     lifecycle: Lifecycle
+    locking: Locking
     journal: Journal
     clock: Clock
     real_clock: Clock
@@ -249,6 +256,19 @@ class View:
     def strategy_types(self) -> tuple[str, ...]:
         return STRATEGY_TYPES
 
+    def locks(self) -> Sequence[LockView]:
+        return [lock_view(lock) for lock in self.locking.active()]
+
+    async def add_lock(self, request: LockRequest) -> LockView:
+        made = await self.locking.add(request.scope, request.subject, request.seconds, request.detail, by=BY_REST)
+        return lock_view(made)
+
+    async def lift_lock(self, lock_id: str) -> LockView:
+        try:
+            return lock_view(await self.locking.lift(lock_id, by=BY_REST))
+        except LockNotFoundError as error:
+            raise NotThereError(f"There is no lock {lock_id!r} here; see /api/locks.") from error
+
     def subscribe(self) -> HubSubscription:
         return self.hub.subscribe()
 
@@ -354,6 +374,22 @@ def signal_view(record: SignalRecord) -> SignalView:
         reason=signal.reason,
         decision=record.reason,
         detail=record.detail,
+    )
+
+
+def lock_view(lock: Lock) -> LockView:
+    """A lock as it is shown."""
+    return LockView(
+        lock_id=lock.lock_id,
+        scope=lock.scope,
+        subject=lock.subject,
+        reason=lock.reason,
+        detail=lock.detail,
+        since=lock.since,
+        until=lock.until,
+        made_by=lock.made_by,
+        lifted_at=lock.lifted_at,
+        lifted_by=lock.lifted_by,
     )
 
 

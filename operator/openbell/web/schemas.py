@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
+from openbell.domain.limits import LockScope
 from openbell.domain.money import text
 from openbell.domain.orders import IntentKind, IntentState, Side
 from openbell.domain.reasons import Reason
@@ -280,6 +281,33 @@ class Order(Body):
     created_at: datetime
     broker_order_id: str
     detail: str
+
+
+class Lock(Body):
+    """Openings that are held back; exits never are."""
+
+    lock_id: str
+    scope: LockScope
+    subject: str
+    reason: Reason
+    detail: str
+    since: datetime
+    until: datetime | None
+    made_by: str
+    lifted_at: datetime | None
+    lifted_by: str
+
+
+class LockList(Answer):
+    """Locks that hold openings back now, oldest first."""
+
+    locks: list[Lock]
+
+
+class LockAnswer(Answer):
+    """One lock as it is now."""
+
+    lock: Lock
 
 
 class Trade(Body):

@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal, Protocol, TypeAlias
 
+from openbell.domain.limits import LockScope
 from openbell.domain.orders import IntentKind, IntentState, Side
 from openbell.domain.reasons import Reason
 from openbell.domain.signals import Action
@@ -241,6 +242,33 @@ class ReplayView:
 
 
 @dataclass(frozen=True, slots=True)
+class LockView:
+    """Openings that are held back. `subject` is the symbol or strategy, "" for the scope Global; `until` None: until
+    it is lifted. `reason` is what a denied opening says, `detail` why the lock was made, `made_by` by whom."""
+
+    lock_id: str
+    scope: LockScope
+    subject: str
+    reason: Reason
+    detail: str
+    since: datetime
+    until: datetime | None
+    made_by: str
+    lifted_at: datetime | None = None
+    lifted_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LockRequest:
+    """A lock that a person asks for; `seconds` None: until it is lifted."""
+
+    scope: LockScope
+    subject: str
+    detail: str
+    seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LifecycleResult:
     """The generation that asks for the new state (None: the API server could not be told yet, it will be), and
     whether the runner has acknowledged it."""
@@ -402,6 +430,16 @@ class RunnerView(Protocol):
     async def resume(self, wait_seconds: float) -> LifecycleResult: ...
 
     async def add_strategy(self, request: StrategyRequest) -> StrategyView: ...
+
+    def locks(self) -> Sequence[LockView]:
+        """Locks that hold openings back now, oldest first."""
+        ...
+
+    async def add_lock(self, request: LockRequest) -> LockView: ...
+
+    async def lift_lock(self, lock_id: str) -> LockView:
+        """Lift a lock, once; NotThereError where there is none of this id."""
+        ...
 
     def subscribe(self) -> Subscription:
         """A new client of the event stream (see `web.hub.Hub`, which the runner publishes to)."""

@@ -42,6 +42,7 @@ def desk(world: World, folder: Path) -> Desk:
         situation=world.situation,
         source=source,  # type: ignore[arg-type]
         lifecycle=Lifecycle(source, world.supervisor, folder),  # type: ignore[arg-type]
+        locking=world.locking,
         journal=world.journal,
         clock=world.clock,
         real_clock=world.clock,

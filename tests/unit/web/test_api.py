@@ -466,3 +466,43 @@ async def test_openapi_is_served_and_docs_from_elsewhere_are_not() -> None:
 async def test_uptime_is_the_runners_own() -> None:
     async with client(fake.FakeRunner(replace(fake.status(), uptime_seconds=3))) as api:
         assert (await api.get("/api/scheduler/status")).json()["stats"]["uptime_seconds"] == 3
+
+
+async def test_locks_are_listed_made_and_lifted() -> None:
+    runner = fake.FakeRunner(view_locks=(fake.lock(),))
+    async with client(runner) as api:
+        (listed,) = (await api.get("/api/locks")).json()["locks"]
+        assert (listed["scope"], listed["subject"], listed["reason"]) == ("Symbol", "AAPL", "STOP_LOSS_GUARD")
+        made = await api.post("/api/locks", json={"detail": "news", "seconds": 60})
+        assert made.status_code == 201
+        name = made.json()["lock"]["lock_id"]
+        assert made.json()["lock"]["until"] == "2024-12-19T14:31:00Z"
+        lifted = await api.delete(f"/api/locks/{name}")
+        assert (lifted.status_code, lifted.json()["lock"]["lifted_by"]) == (200, "REST")
+        gone = await api.delete(f"/api/locks/{name}")
+        assert (gone.status_code, gone.json()["message"]) == (404, f"There is no lock {name!r} here; see /api/locks.")
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"scope": "Symbol", "detail": "x"}, "subject names the symbol or strategy of its scope"),
+        ({"subject": "AAPL", "detail": "x"}, "is empty for Global"),
+        ({"detail": "x", "seconds": 0}, "Field seconds cannot be 0"),
+        ({}, "Field detail is missing and required."),
+    ],
+)
+async def test_a_wrong_lock_gets_one_sentence(body: dict[str, Any], sentence: str) -> None:
+    async with client(fake.FakeRunner()) as api:
+        answer = await api.post("/api/locks", json=body)
+    assert answer.status_code == 422
+    assert sentence in answer.json()["message"]
+
+
+async def test_making_and_lifting_a_lock_need_the_token() -> None:
+    runner = fake.FakeRunner(view_locks=(fake.lock(),))
+    async with client(runner, token=TOKEN) as api:
+        assert (await api.get("/api/locks")).status_code == 200
+        assert (await api.post("/api/locks", json={"detail": "x"})).status_code == 401
+        assert (await api.delete("/api/locks/k2v7wq4mzt3a")).status_code == 401
+    assert len(runner.view_locks) == 1

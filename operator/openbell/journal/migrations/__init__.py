@@ -15,5 +15,5 @@ A file is copied before its first step, and all steps are one transaction. Nothi
 today's version: Alembic would cost every start time and memory.
 """
 
-STEPS = ("v0002_lots",)
+STEPS = ("v0002_lots", "v0003_risk")
 """The steps in order; the first leads from version 1 to version 2."""
