@@ -361,6 +361,7 @@ class Desk:
                 position=replace(booked.position, exit_sequence=now_kept.exit_sequence, best_price=now_kept.best_price),
             )
         self._ledger.put_position(booked.position)
+        self._ledger.put_profit(booked.realized, fill)
         if closed is not None:
             self._ledger.put_trade(closed)
             self._metrics.exits.labels(closed.exit_reason).inc()

@@ -121,7 +121,11 @@ class Ledger:
         self.round_trips[trade.strategy] = self.round_trips.get(trade.strategy, RoundTrips()).plus(
             trade.pnl, trade.fees
         )
-        self.realized_today += trade.pnl
+
+    def put_profit(self, realized: Decimal, fill: Fill) -> None:
+        """Keep what a fill of today has realised, after its fee."""
+        if self.day_start is None or fill.time >= self.day_start:
+            self.realized_today += realized - fill.commission
 
     # -- orders ------------------------------------------------------------------------------------------------
 
