@@ -14,11 +14,13 @@ from pydantic_core import ErrorDetails
 
 from openbell.domain.errors import ManifestError
 from openbell.strategies.api import Strategy, StrategyParams
+from openbell.strategies.breakout import Breakout
 from openbell.strategies.crossover import Crossover
+from openbell.strategies.mean_reversion import MeanReversion
 from openbell.strategies.momentum import Momentum
 
 _STRATEGIES: Mapping[str, Strategy[Any]] = MappingProxyType(
-    {strategy.name: strategy for strategy in (Momentum(), Crossover())}
+    {strategy.name: strategy for strategy in (Momentum(), MeanReversion(), Breakout(), Crossover())}
 )
 STRATEGY_TYPES: tuple[str, ...] = tuple(_STRATEGIES)
 
