@@ -179,7 +179,7 @@ FAULTS: list[tuple[type[Sound], Check, str]] = [
     (PeeksAtTheFuture, Check.LOOK_AHEAD, "while later bars exist and"),
     (PeeksInItsBatch, Check.LOOK_AHEAD, "the batch form says another thing of the bar that ends"),
     (ReadsMoreThanItsWarmUp, Check.WARM_UP, "from the 4 bars that it asks for"),
-    (CountsItsCalls, Check.MEMORY, "asked the same twice, it says Buy with confidence 0.7 and then nothing"),
+    (CountsItsCalls, Check.MEMORY, "asked the same twice, it says Close with confidence 0.7 and then nothing"),
     (RemembersTheHighest, Check.MEMORY, "it keeps something from one evaluation to the next"),
     (ThrowsDice, Check.REPEATS, "asked the same twice, it says"),
     (ReadsTheClock, Check.CLOCK, "it reads time.time at the bar that ends 2026-03-02 15:03:00 UTC, flat; the time of"),
