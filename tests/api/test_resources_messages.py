@@ -50,7 +50,7 @@ LONG_NAME = "a" * 64
             STRATEGY,
             {"type": "Momentun"},
             'The Strategy "wrong" is invalid: spec.type: Invalid value: "string": '
-            "must be one of Momentum, Crossover; it is Momentun",
+            "must be one of Momentum, MeanReversion, Breakout, Crossover, Custom; it is Momentun",
         ),
         (
             STRATEGY,
@@ -158,7 +158,13 @@ BROKEN_RULES: list[tuple[ResourceKind, str, dict[str, Any], str, str]] = [
         "spec.sizing.minFraction",
         "spec.sizing.minFraction must not be above spec.sizing.maxFraction",
     ),
-    (STRATEGY, "x", {"type": "Momentun"}, "spec.type", "must be one of Momentum, Crossover"),
+    (
+        STRATEGY,
+        "x",
+        {"type": "Momentun"},
+        "spec.type",
+        "must be one of Momentum, MeanReversion, Breakout, Crossover, Custom",
+    ),
     (
         TRADING_SCHEDULER,
         "x",
