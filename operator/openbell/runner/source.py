@@ -15,6 +15,7 @@ from openbell.kube.client import STRATEGIES, TRADING_SCHEDULERS, KubeClient, Res
 from openbell.kube.watch import WatchType, watch
 from openbell.resources.common import API_VERSION
 from openbell.resources.load import Manifest, parse_manifest
+from openbell.runner.sources import ConfigMaps
 
 log = structlog.get_logger("openbell.source")
 
@@ -36,6 +37,7 @@ class Observed:
     is_stale: bool = False
     known_epoch: int = 0  # the highest that the status has seen
     reasons: tuple[str, ...] = ()  # of the scheduler's conditions
+    config_maps: ConfigMaps = field(default_factory=lambda: ConfigMaps({}))  # with the classes of custom strategies
 
 
 class Source(Protocol):
