@@ -192,7 +192,7 @@ class Bench:
                 tuple(signal_of(said, context) for said in each)
                 for each, context in zip(answer["signals"], contexts, strict=True)
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             raise WorkerError(f"what it said is no signal: {type(error).__name__}: {error}") from error
 
     async def check(self, bars: BarSeries, seconds: float) -> list[tuple[str, str]]:
