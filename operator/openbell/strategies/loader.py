@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -51,8 +52,9 @@ def validated(name: str, model: type[StrategyParams], parameters: Mapping[str, o
         raise ManifestError(_sentence(name, model, error.errors()[0])) from error
 
 
+@cache
 def parameters_schema(type_name: str) -> dict[str, Any]:
-    """JSON schema of a type's parameters, by the names that manifests use."""
+    """JSON schema of a type's parameters, by the names that manifests use. Not to be changed by who gets it."""
     return compact_schema(strategy_for(type_name).Params)
 
 

@@ -102,7 +102,7 @@ def test_a_wrong_scheduler_is_told_in_one_sentence(spec: dict[str, Any], sentenc
         ({"schedulerRef": {}}, "spec.schedulerRef.name is missing; it must be "
          "a name of at most 63 lower-case letters, digits and dashes"),
         ({"colour": "red"}, "spec.colour is not a known field; known here: schedulerRef, enabled, paused, type, "
-         "parameters, symbols, barSeconds, evaluationIntervalSeconds, minConfidence, maxConcurrentTrades, sizing, "
+         "source, parameters, symbols, barSeconds, evaluationIntervalSeconds, minConfidence, maxConcurrentTrades, sizing, "
          "exits, priority, execution"),
     ],
 )  # fmt: skip
