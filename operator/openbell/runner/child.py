@@ -6,6 +6,7 @@ and output; what the strategy prints goes nowhere. It ends when its input does.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import os
@@ -16,6 +17,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
 
@@ -177,6 +179,9 @@ def _signal(said: object) -> Answer:
 def _limit(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Where all memory of a container is used up, this process is the one to go, and not the runner.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _pipes() -> tuple[BinaryIO, BinaryIO]:

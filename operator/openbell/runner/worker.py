@@ -2,9 +2,9 @@
 
 What it is kept from. Its environment is empty but for the path and the locale, so it has no credentials of a broker, no
 API token and no address of a cluster; it inherits no socket and no file but its two pipes; its address space is
-limited (MEMORY_BYTES); it can be killed at any time with all that it has started. Where the kernel has Landlock
-(`confinement`), it reads no files but Python's own, so neither the Kubernetes token nor the journal, opens no TCP
-connection, and neither signals nor traces the runner.
+limited (`memory_limit`), and where memory runs out all the same the kernel takes it first; it can be killed at any time
+with all that it has started. Where the kernel has Landlock (`confinement`), it reads no files but Python's own, so
+neither the Kubernetes token nor the journal, opens no TCP connection, and neither signals nor traces the runner.
 
 What it is not kept from. It runs as the same user, so without Landlock (a kernel before 5.13, a container runtime that
 forbids it, a system other than Linux) it can read what the runner can read, the Kubernetes token included. It can send
@@ -20,6 +20,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -30,8 +31,10 @@ from openbell.runner.wire import HEADER, Message, WireError, decoded, encoded, l
 
 log = structlog.get_logger("openbell.worker")
 
-MEMORY_BYTES = 2 * 1024**3
-"""Address space of a worker. Python with numpy and TA-Lib maps about 400 MB of it and touches 60."""
+MOST_MEMORY_BYTES = 2 * 1024**3
+LEAST_MEMORY_BYTES = 256 * 1024**2
+"""Address space of a worker. Python with numpy and TA-Lib maps about 180 MB of it and touches 90."""
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 START_SECONDS = 30.0
 """How long a process may take until it answers at all: the machine may be busy with much else."""
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "PYTHONPATH")
@@ -45,9 +48,11 @@ class WorkerError(OpenbellError):
 class Worker:
     """At most one process, and one request at a time."""
 
-    def __init__(self, name: str, *, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(self, name: str, *, memory_bytes: int | None = None) -> None:
         self._name = name
-        self._memory_bytes = memory_bytes
+        self._memory_bytes = memory_bytes or memory_limit()
+        self.confined: tuple[str, ...] = ()
+        """What the kernel keeps the process from, as `confinement.confine` says."""
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
 
@@ -77,8 +82,10 @@ class Worker:
                 cwd="/",
                 start_new_session=True,
             )
-            hello = await self._answer(self._process, START_SECONDS)
-            log.info("worker.started", strategy=self._name, pid=self._process.pid, confined=hello.body.get("confined"))
+            process = self._process
+            hello = await self._answer(process, START_SECONDS)
+            self.confined = tuple(hello.body.get("confined") or ())
+            log.info("worker.started", strategy=self._name, pid=process.pid, confined=self.confined)
 
     async def ask(self, body: Mapping[str, Any], columns: Sequence[Floats], seconds: float) -> Message:
         """The answer to one request. Raises WorkerError; the process is then killed, and `is_running` false."""
@@ -131,6 +138,15 @@ class Worker:
     def _kill(self) -> None:
         if self._process is not None:
             _kill_group(self._process)
+
+
+def memory_limit(container: Path = CONTAINER_LIMIT) -> int:
+    """Bytes of address space for a worker: half of what the container may use, so that the runner keeps its own."""
+    try:
+        allowed = int(container.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
+        return MOST_MEMORY_BYTES
+    return max(LEAST_MEMORY_BYTES, min(MOST_MEMORY_BYTES, allowed // 2))
 
 
 def _kill_group(process: asyncio.subprocess.Process) -> None:

@@ -102,8 +102,8 @@ def test_a_wrong_scheduler_is_told_in_one_sentence(spec: dict[str, Any], sentenc
         ({"schedulerRef": {}}, "spec.schedulerRef.name is missing; it must be "
          "a name of at most 63 lower-case letters, digits and dashes"),
         ({"colour": "red"}, "spec.colour is not a known field; known here: schedulerRef, enabled, paused, type, "
-         "source, parameters, symbols, barSeconds, evaluationIntervalSeconds, minConfidence, maxConcurrentTrades, sizing, "
-         "exits, priority, execution"),
+         "source, parameters, symbols, barSeconds, evaluationIntervalSeconds, minConfidence, maxConcurrentTrades, "
+         "sizing, exits, priority, execution"),
     ],
 )  # fmt: skip
 def test_a_wrong_strategy_is_told_in_one_sentence(spec: dict[str, Any], sentence: str) -> None:
