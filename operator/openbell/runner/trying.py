@@ -77,14 +77,14 @@ async def _bars_to_try(
     replay = scheduler.market_data.replay
     if scheduler.market_data.type is not MarketDataType.REPLAY or replay is None or bar_seconds != DAY_SECONDS:
         return trials, ()
-    try:
-        file = find_dataset(scheduler, datasets)
-    except ManifestError as error:
-        return trials, (f"not tried on recorded bars: {error}",)
     splits = [
         Split(each.symbol, date.fromisoformat(str(each.date)), Decimal(str(each.ratio))) for each in replay.splits
     ]
-    recorded = ReplayMarket(RecordedBars.load(file, calendar_of(scheduler.market), splits))
+    try:
+        file = find_dataset(scheduler, datasets)
+        recorded = ReplayMarket(RecordedBars.load(file, calendar_of(scheduler.market), splits))
+    except ManifestError as error:
+        return trials, (f"not tried on recorded bars: {error}",)
     after = datetime.combine(date.fromisoformat(str(replay.to_date)) + timedelta(days=1), time(), UTC)
     answer = await recorded.bars(symbol, bar_seconds, count, after)
     if isinstance(answer, Value) and len(answer.value) > warmup:

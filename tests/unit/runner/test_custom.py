@@ -17,7 +17,7 @@ from openbell.domain.reasons import Reason
 from openbell.domain.signals import Action
 from openbell.journal import StoredParameters
 from openbell.resources.load import Manifest
-from openbell.runner.asking import Asking, deadline
+from openbell.runner.asking import Asking, contexts_of, deadline
 from openbell.runner.control import Control, StrategyEntry, understand
 from openbell.runner.custom import Loaded, Workshop, signal_of
 from openbell.runner.documents import all_documents
@@ -270,8 +270,6 @@ async def test_of_what_a_worker_says_only_the_opinion_is_taken(shop: Shop) -> No
     await shop.take(custom_manifest())
     bench = shop.workshop.bench("own")
     assert bench is not None
-    from openbell.runner.asking import contexts_of
-
     assert bench.loaded is not None
     (context,), _ = contexts_of(shop.entry(), bench.loaded.needs, {("AAPL", 60): bars(1, 2, 3)}, {}, T0, bench.loaded)
     said = {
@@ -291,7 +289,7 @@ async def test_of_what_a_worker_says_only_the_opinion_is_taken(shop: Shop) -> No
         {"symbol": "MSFT"},
         {"action": "Hold"},
         {"confidence": "1"},
-        {"confidence": True and None},
+        {"confidence": None},
         {"validUntil": "soon"},
         {"validUntil": "2030-01-01T00:00:00"},
     ):
