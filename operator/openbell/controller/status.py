@@ -19,6 +19,7 @@ from openbell.resources.strategy import StrategySpec
 
 UNREACHABLE = "RunnerUnreachable"
 NO_RUNNER = "NoRunner"
+LAST_GOOD = "LastGoodParameters"  # as the runner says it
 RUNNER_REFUSALS = frozenset({"SourceNotFound", "InvalidClass", "InvalidParameters"})
 _SHOWN_SYMBOLS = 2
 _LAST_WORDS = frozenset({SchedulerCondition.UNMONITORED_POSITIONS, SchedulerCondition.DEGRADED})
@@ -163,6 +164,8 @@ def refused_by_runner(live: Iterable[Condition]) -> Cause | None:
     The operator loads no code of others, so this is all that it can know of it.
     """
     failed = next((each for each in live if each.type == StrategyCondition.FAILED), None)
+    if failed is not None and failed.reason == LAST_GOOD:
+        return Cause("InvalidParameters", failed.message)
     if failed is None or not failed.is_true or failed.reason not in RUNNER_REFUSALS:
         return None
     return Cause(failed.reason, failed.message)

@@ -31,6 +31,8 @@ from openbell.runner.loss import CONFIRM_ANNOTATION
 from openbell.runner.supervisor import Supervisor
 
 DAY_SECONDS = 86_400
+LAST_GOOD = "LastGoodParameters"
+"""The reason of `Failed` (false) while a custom strategy goes on with older parameters: the operator accepts it not."""
 FAILURES_IN_A_ROW = 5
 """A strategy that raised so many times without one good evaluation between is Failed."""
 
@@ -299,7 +301,7 @@ class Situation:
         state = self.gate.state_of(entry.name)
         refusal = self.refusal_of(entry)
         failed = self.failures.is_failed(entry.name) or refusal is not None
-        cause = refusal.reason if refusal else "Errors" if failed else "AsExpected"
+        cause, text = self._health(entry)
         running = state is TradingState.RUNNING and not failed
         message = self.strategy_why(entry)
         for kind, status, reason in (
@@ -307,13 +309,22 @@ class Situation:
             (StrategyCondition.PAUSED, state is TradingState.PAUSED, state.value),
             (StrategyCondition.FAILED, failed, cause),
         ):
-            text = message
-            if kind is StrategyCondition.FAILED and refusal is None:
-                text = self.failures.texts.get(entry.name, message)
-            condition = Condition.of(kind, status, reason, text, entry.generation)
+            said = text if kind is StrategyCondition.FAILED else message
+            condition = Condition.of(kind, status, reason, said, entry.generation)
             before = self.strategy_conditions.get(entry.name, ())
             self.strategy_conditions[entry.name] = set_condition(before, condition, self.clock.now())
         return self.strategy_conditions[entry.name]
+
+    def _health(self, entry: StrategyEntry) -> tuple[str, str]:
+        """Reason and message of `Failed`, whether true or not."""
+        refusal, loaded = self.refusal_of(entry), self.workshop.loaded(entry.name)
+        if refusal is not None:
+            return refusal.reason, refusal.sentence
+        if self.failures.is_failed(entry.name):
+            return "Errors", self.failures.texts[entry.name]
+        if loaded is not None and loaded.problem:
+            return LAST_GOOD, loaded.problem
+        return "AsExpected", self.failures.texts.get(entry.name, self.strategy_why(entry))
 
     def strategy_why(self, entry: StrategyEntry) -> str:
         """One clause on one strategy."""

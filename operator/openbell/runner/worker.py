@@ -93,7 +93,8 @@ class Worker:
             process = self._process
             if process is None or process.stdin is None:
                 raise WorkerError("its process is not running")
-            with contextlib.suppress(ConnectionError):  # a dead process is told of when the answer is read
+            # A dead process is told of when the answer is read. (RuntimeError: uvloop's word for a closed pipe.)
+            with contextlib.suppress(ConnectionError, RuntimeError):
                 process.stdin.write(encoded(body, columns))
             return await self._answer(process, seconds)
 

@@ -125,21 +125,20 @@ def _apart(fast: float, slow: float) -> float:
 
 
 def _columns_apart(close: Floats, params: CrossoverParams, needed: int) -> tuple[Floats, Floats]:
-    """How far the averages are apart at the bar before the last of each window, and at its last."""
+    """How far the averages are apart at the last bar but one of each window, and at its last."""
 
-    def averages(length: int, *, last: bool) -> Floats:
-        # The same window without its last bar begins where the whole one begins.
-        bars, window = (close, needed) if last else (close[:-1], needed - 1)
+    def averages(length: int) -> tuple[Floats, Floats]:
         if params.average == "EMA":
-            return rolling_ema(bars, length, window)
-        return rolling_mean(bars[window - length :], length)
+            return rolling_ema(close, length, needed)
+        means = rolling_mean(close[needed - length - 1 :], length)
+        return means[:-1], means[1:]
 
-    def apart(*, last: bool) -> Floats:
-        fast, slow = averages(params.fast, last=last), averages(params.slow, last=last)
+    def apart(fast: Floats, slow: Floats) -> Floats:
         difference = fast - slow
         return np.where(np.abs(difference) > TOUCHING * np.abs(slow), difference, 0.0)
 
-    return apart(last=False), apart(last=True)
+    (fast_before, fast_after), (slow_before, slow_after) = averages(params.fast), averages(params.slow)
+    return apart(fast_before, slow_before), apart(fast_after, slow_after)
 
 
 def _bars_to_forget(weight: float) -> int:

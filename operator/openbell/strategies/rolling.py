@@ -19,7 +19,7 @@ import talib
 from openbell.domain.bars import Floats
 
 # Windows computed side by side: their intermediate values stay in the processor's nearest cache.
-BLOCK = 2048
+BLOCK = 8192
 
 
 def rolling_mean(values: Floats, length: int) -> Floats:
@@ -27,30 +27,32 @@ def rolling_mean(values: Floats, length: int) -> Floats:
     return _by_blocks(values, length, lambda block: _sum(block, length, length) / length)
 
 
-def rolling_ema(values: Floats, length: int, window: int) -> Floats:
-    """TA-Lib's EMA of `length` at the end of each window; it begins with the simple average of the first `length`."""
-    weight = 2.0 / (length + 1)
+def rolling_ema(values: Floats, length: int, window: int) -> tuple[Floats, Floats]:
+    """TA-Lib's EMA of `length` at the last bar but one of each window, and at its last.
 
-    def averages(block: Floats) -> Floats:
-        count = len(block) - window + 1
+    It begins with the simple average of the window's first `length` bars. `window` is greater than `length`.
+    """
+    count = len(values) - window + 1
+    before, after = np.empty(max(0, count)), np.empty(max(0, count))
+    for start, stop in _blocks(count, window):
+        block = values[start:stop]
+        size = len(block) - window + 1
         average = _sum(block, length, window) / length
-        for offset in range(length, window):
-            average = (block[offset : offset + count] - average) * weight + average
-        return average
-
-    return _by_blocks(values, window, averages)
+        _smooth(average, block, range(length, window - 1), 2.0 / (length + 1))
+        before[start : start + size] = average
+        _smooth(average, block, range(window - 1, window), 2.0 / (length + 1))
+        after[start : start + size] = average
+    return before, after
 
 
 def rolling_atr(high: Floats, low: Floats, close: Floats, length: int, window: int) -> Floats:
-    """TA-Lib's ATR of `length` at the end of each window, to the last digits of a float."""
+    """TA-Lib's ATR of `length` at the end of each window, but for the last digits of a float."""
     # The first bar of a window has no bar before it, and TA-Lib counts no range of it.
     ranges: Floats = talib.TRANGE(high, low, close)[1:]
 
     def averages(block: Floats) -> Floats:
-        count = len(block) - (window - 1) + 1
         average = _sum(block, length, window - 1) / length
-        for offset in range(length, window - 1):
-            average = (average * (length - 1) + block[offset : offset + count]) / length
+        _smooth(average, block, range(length, window - 1), 1.0 / length)
         return average
 
     return _by_blocks(ranges, window - 1, averages)
@@ -64,6 +66,16 @@ def ends_of_finite_windows(window: int, *columns: Floats) -> np.ndarray[tuple[in
     total = np.cumsum(bad)
     answer: np.ndarray[tuple[int], np.dtype[np.bool_]] = total[window:] == total[:-window]
     return answer
+
+
+def _smooth(average: Floats, block: Floats, offsets: range, weight: float) -> None:
+    """Take the bars at these offsets of each window into its exponential average, in place and in TA-Lib's order."""
+    count = len(average)
+    step = np.empty(count)
+    for offset in offsets:
+        np.subtract(block[offset : offset + count], average, out=step)
+        step *= weight
+        average += step
 
 
 def _sum(block: Floats, length: int, window: int) -> Floats:

@@ -15,7 +15,7 @@ from openbell.controller.desired.access import named_config_maps, runner_rules
 from openbell.controller.metrics import OperatorMetrics
 from openbell.controller.reconcile import Key, Reconciler
 from openbell.controller.settings import OperatorSettings
-from openbell.controller.status import refused_by_runner
+from openbell.controller.status import Cause, refused_by_runner
 from openbell.kube.resources import STRATEGIES, TRADING_SCHEDULERS, Object
 from openbell.resources.conditions import Condition, StrategyCondition
 from openbell.resources.strategy import StrategyStatus
@@ -141,6 +141,11 @@ def test_errors_while_it_runs_do_not_make_a_strategy_unaccepted() -> None:
     assert refused_by_runner(failed(True, "Errors")) is None
     assert refused_by_runner(failed(False, "InvalidClass")) is None
     assert refused_by_runner([]) is None
+
+
+def test_older_parameters_in_force_are_not_accepted_either() -> None:
+    said = Condition.of(StrategyCondition.FAILED, False, "LastGoodParameters", "the last good ones stay in force", 1)
+    assert refused_by_runner([said]) == Cause("InvalidParameters", "the last good ones stay in force")
 
 
 def test_a_runner_may_read_exactly_the_config_maps_that_its_strategies_name() -> None:

@@ -141,6 +141,18 @@ async def test_a_slow_one_is_killed_at_its_deadline_counted_and_started_again(
     assert failures.counts["own"] in (2, 3)
 
 
+async def test_what_a_slow_one_says_in_time_is_decided_by_itself(shop: Shop) -> None:
+    said = "time.sleep(0.4)\nyield context.signal(Action.BUY, 0.8, '')"
+    await shop.take(custom_manifest(), strategy_manifest("trend"), code=with_body(said))
+    shop.asking._patience_seconds = 0.01
+    running = asyncio.create_task(shop.run())
+    await until(lambda: len(shop.world.broker.sent) == 1)
+    assert not running.done(), "the built-in strategy's order does not wait for the other"
+    await running
+    assert [each.strategy for each in shop.world.broker.sent] == ["trend", "own"]
+    assert shop.world.ledger.statistics.total.evaluations_run == 1
+
+
 async def test_what_it_raises_five_times_in_a_row_fails_it_and_the_others_go_on(shop: Shop) -> None:
     await shop.take(custom_manifest(), strategy_manifest("trend"), code=with_body("raise KeyError('no')"))
     for _ in range(5):
@@ -213,6 +225,7 @@ async def test_wrong_parameters_leave_the_last_good_ones_in_force(shop: Shop) ->
     assert shop.document()["why"] == (
         "the last good parameters stay in force: spec.parameters.bars is 99, but must be less than or equal to 50"
     )
+    assert shop.conditions()["Failed"] == ("False", "LastGoodParameters", shop.document()["why"])
     loaded = shop.workshop.loaded("own")
     assert loaded is not None
     assert loaded.parameters == {"bars": 1}
