@@ -164,7 +164,7 @@ def contexts_of(
         contexts.append(
             Context(
                 symbol=symbol,
-                bars=series,
+                bars=series.newest(needs.warmup) if loaded else series,  # what is sent is what is read
                 params=entry.parameters,
                 position_quantity=lots.get((entry.name, symbol), ZERO),
                 now=now,

@@ -252,6 +252,15 @@ async def test_a_change_is_told_once_it_is_loaded(shop: Shop) -> None:
     assert [each.version for each in told if each] == ["1.4"]
 
 
+async def test_a_worker_is_sent_the_bars_that_its_class_asks_for_and_no_more(shop: Shop) -> None:
+    await shop.take(custom_manifest(), code=with_body("raise ValueError(list(context.bars.close))"))
+    shop.world.market.series["AAPL", 60] = bars(*range(1, 500))
+    await shop.run()
+    assert "[497.0, 498.0, 499.0]" in shop.world.situation.failures.texts["own"].replace("np.float64", "").translate(
+        {ord("("): None, ord(")"): None}
+    )
+
+
 def entry_with(interval: int) -> Any:
     made = strategy_manifest("x", evaluationIntervalSeconds=interval)
     control = understand(Observed(scheduler_manifest(), {"x": made}), {})
