@@ -33,6 +33,8 @@ MODULE = "openbell_custom_strategy"
 """The name under which a ConfigMap's module is loaded."""
 CONFIG_MAP = "ConfigMap "
 """How the place of such a module begins, which is also its file name in tracebacks."""
+NICENESS = 5
+"""A strategy that computes without end is not to take the processor from the exits."""
 MAX_REASON = 500  # characters of a signal's reason
 Answer = dict[str, Any]
 
@@ -179,6 +181,7 @@ def _signal(said: object) -> Answer:
 def _limit(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.nice(NICENESS)
     # Where all memory of a container is used up, this process is the one to go, and not the runner.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fakes.custom import STREAK, with_body
@@ -17,7 +19,7 @@ from openbell.domain.reasons import Reason
 from openbell.domain.signals import Action
 from openbell.journal import StoredParameters
 from openbell.resources.load import Manifest
-from openbell.runner.asking import Asking, contexts_of, deadline
+from openbell.runner.asking import Asking, ask, contexts_of, deadline
 from openbell.runner.control import Control, StrategyEntry, understand
 from openbell.runner.custom import Loaded, Workshop, signal_of
 from openbell.runner.documents import all_documents
@@ -259,6 +261,31 @@ async def test_a_worker_is_sent_the_bars_that_its_class_asks_for_and_no_more(sho
     assert "[497.0, 498.0, 499.0]" in shop.world.situation.failures.texts["own"].replace("np.float64", "").translate(
         {ord("("): None, ord(")"): None}
     )
+
+
+@pytest.mark.parametrize("type_name", ["Momentum", "MeanReversion", "Breakout", "Crossover"])
+async def test_a_built_in_rule_says_the_same_in_a_worker(shop: Shop, type_name: str) -> None:
+    module = {"MeanReversion": "mean_reversion"}.get(type_name, type_name.lower())
+    source = {"type": "Image", "entryPoint": f"openbell.strategies.{module}:{type_name}"}
+    parameters = {"direction": "Both"}
+    built_in = strategy_manifest("own", type=type_name, parameters=parameters)
+    await shop.take(built_in)
+    on_the_thread = shop.entry()
+    await shop.take(custom_manifest(source=source, parameters=parameters))
+    bench = shop.workshop.bench("own")
+    assert bench is not None
+    assert bench.loaded is not None
+    spoke = 0
+    for end in range(130, 400):
+        close = 100 * np.exp(np.cumsum(np.random.default_rng(4).normal(0, 0.004, 400)))[:end]
+        series = {("AAPL", 60): bars(*close)}
+        for held in (Decimal(0), Decimal(5), Decimal(-5)) if end % 9 == 0 else (Decimal(0),):
+            lots = {("own", "AAPL"): held}
+            contexts, _ = contexts_of(shop.entry(), bench.loaded.needs, series, lots, T0, bench.loaded)
+            (said,) = await bench.evaluate(contexts, 20.0)
+            assert said == ask(on_the_thread, series, lots, T0).signals
+            spoke += len(said)
+    assert spoke > 10
 
 
 def entry_with(interval: int) -> Any:
