@@ -32,11 +32,12 @@ Lots = Mapping[tuple[str, str], Decimal]
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What one strategy said of its symbols, or the error that it raised; `silent` has why it said nothing of some."""
+    """What one strategy said of its symbols, or the error that it raised; `silent` has the symbols of which it said
+    nothing, each with why."""
 
     entry: StrategyEntry
     signals: tuple[Signal, ...] = ()
-    silent: tuple[Reason, ...] = ()
+    silent: tuple[tuple[str, Reason], ...] = ()
     error: str = ""
 
 
@@ -106,19 +107,23 @@ class Asking:
     async def _ask_worker(self, entry: StrategyEntry, bars: Bars, lots: Lots, now: datetime, seconds: float) -> Opinion:
         bench = self._workshop.bench(entry.name)
         if bench is None or bench.refusal is not None:
-            return Opinion(entry, silent=(Reason.NOT_LOADED,))
+            return Opinion(entry, silent=_not_loaded(entry))
         loaded = bench.loaded
         if loaded is None:
-            return Opinion(entry, error=bench.error, silent=(Reason.NOT_LOADED,))
+            return Opinion(entry, error=bench.error, silent=_not_loaded(entry))
         contexts, silent = contexts_of(entry, loaded.needs, bars, lots, now, loaded)
         try:
             if await bench.ready(seconds) is None:
-                return Opinion(entry, error=bench.error, silent=(Reason.NOT_LOADED,))
+                return Opinion(entry, error=bench.error, silent=_not_loaded(entry))
             said = await bench.evaluate(contexts, seconds)
         except WorkerError as error:
             return Opinion(entry, error=str(error))
-        nothing = tuple(Reason.NO_SIGNAL for each in said if not each)
+        nothing = [(context.symbol, Reason.NO_SIGNAL) for context, each in zip(contexts, said, strict=True) if not each]
         return Opinion(entry, tuple(signal for each in said for signal in each), (*silent, *nothing))
+
+
+def _not_loaded(entry: StrategyEntry) -> tuple[tuple[str, Reason], ...]:
+    return tuple((symbol, Reason.NOT_LOADED) for symbol in entry.spec.symbols)
 
 
 def deadline(entry: StrategyEntry, entries: Iterable[StrategyEntry], now: datetime, due: datetime) -> float:
@@ -144,7 +149,7 @@ def ask(entry: StrategyEntry, bars: Bars, lots: Lots, now: datetime) -> Opinion:
             said = tuple(checked(each, context) for each in entry.strategy.evaluate(context))
             signals.extend(said)
             if not said:
-                silent.append(Reason.NO_SIGNAL)
+                silent.append((context.symbol, Reason.NO_SIGNAL))
     except Exception as error:  # noqa: BLE001 - the boundary of foreign code: contained, counted, told in `Failed`
         return Opinion(entry, error=f"{type(error).__name__}: {error}")
     return Opinion(entry, tuple(signals), tuple(silent))
@@ -152,14 +157,14 @@ def ask(entry: StrategyEntry, bars: Bars, lots: Lots, now: datetime) -> Opinion:
 
 def contexts_of(
     entry: StrategyEntry, needs: DataNeeds, bars: Bars, lots: Lots, now: datetime, loaded: Loaded | None = None
-) -> tuple[list[Context[Any]], list[Reason]]:
+) -> tuple[list[Context[Any]], list[tuple[str, Reason]]]:
     """What to ask of each symbol whose bars are there, and why nothing is asked of the others."""
     contexts: list[Context[Any]] = []
-    silent: list[Reason] = []
+    silent: list[tuple[str, Reason]] = []
     for symbol in entry.spec.symbols:
         series = bars.get((symbol, needs.bar_seconds))
         if series is None or len(series) < needs.warmup:
-            silent.append(Reason.STALE_DATA if series is None else Reason.WARMUP)
+            silent.append((symbol, Reason.STALE_DATA if series is None else Reason.WARMUP))
             continue
         contexts.append(
             Context(

@@ -173,10 +173,11 @@ class Evaluation:
                 self._situation.ledger.note_error(name)
                 self._metrics.errors.labels(ErrorKind.STRATEGY.value).inc()
             else:
-                if Reason.NOT_LOADED not in opinion.silent:
+                reasons = Counter(reason for _, reason in opinion.silent)
+                if Reason.NOT_LOADED not in reasons:
                     self._situation.failures.succeeded(name)
                 signals.extend(opinion.signals)
-                for reason, times in Counter(opinion.silent).items():
+                for reason, times in reasons.items():
                     self._count_reason(name, reason, times)
         for signal in signals:
             self._metrics.signals.labels(signal.action.value).inc()
