@@ -21,7 +21,7 @@ from openbell.strategies.api import Context, DataNeeds
 
 SHORTEST_DEADLINE_SECONDS = 1.0
 """The least time that a worker gets for an evaluation, however little of the interval is left."""
-PATIENCE_SECONDS = 0.25
+PATIENCE_SECONDS = 0.1
 """How long the decisions of a tick wait for workers after the built-in strategies have spoken. What a worker says
 later is decided by itself, so that a slow one holds nobody up."""
 
@@ -67,9 +67,14 @@ class Asking:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def prepare(self, entries: Iterable[StrategyEntry]) -> None:
-        """Wait a little for workers that are not there yet: without them nobody knows which bars they need."""
+        """Wait a little for classes that are just being loaded: without them nobody knows which bars they need.
+
+        What could not be loaded before is tried again, but nobody waits for it a second time.
+        """
         benches = [bench for entry in entries if (bench := self._workshop.bench(entry.name)) is not None]
-        await asyncio.gather(*(bench.ready(self._patience_seconds) for bench in benches))
+        unloaded = [bench for bench in benches if bench.loaded is None]
+        seconds = [0.0 if bench.was_tried and self._patience_seconds else self._patience_seconds for bench in unloaded]
+        await asyncio.gather(*(bench.ready(each) for bench, each in zip(unloaded, seconds, strict=True)))
 
     def needs(self, entry: StrategyEntry) -> DataNeeds | None:
         """The bars that a strategy reads; None where it does not say (`ask` meets the same error, and tells it)."""

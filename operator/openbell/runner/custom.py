@@ -105,6 +105,7 @@ class Bench:
         self.loaded: Loaded | None = None
         self.refusal: Refusal | None = None
         self.error = ""
+        self.was_tried = False
         self._name = entry.name
         self._entry = entry
         self._worker = worker
@@ -127,14 +128,14 @@ class Bench:
 
     async def _load(self) -> None:
         code, entry = self.job.code, self._entry
-        before = (self.loaded, self.refusal, self.error)
-        self.error = ""
+        before = (self.loaded, self.refusal, self.error)  # what stands until this attempt is over
         try:
             await self._worker.start()
             answer, problem = await self._ask_to_load(entry.parameters.model_dump(mode="json")), ""
             if answer.get("kind") == "InvalidParameters" and entry.fallback is not None:
-                problem = f"the last good parameters stay in force: {_text(answer['error'])}"
+                problem = f"the last good parameters stay in force: {_text(answer.get('error'))}"
                 answer = await self._ask_to_load(entry.fallback)
+            self.error = ""
             if answer.get("ok") is not True:
                 await self._worker.close()
                 self.loaded, self.refusal = None, Refusal(_refusal_reason(answer), _text(answer.get("error")))
@@ -143,6 +144,7 @@ class Bench:
         except (WorkerError, WireError, OSError) as error:
             self.loaded, self.error = None, f"its class cannot be loaded: {error}"
             await self._worker.close()
+        self.was_tried = True
         if (self.loaded, self.refusal, self.error) != before:
             log.info("custom.loaded" if self.loaded else "custom.refused", strategy=self._name, why=self.why())
             self._on_change()
@@ -238,6 +240,11 @@ class Workshop:
     def refusal(self, name: str) -> Refusal | None:
         bench = self._benches.get(name)
         return bench.refusal if bench else None
+
+    def why(self, name: str) -> str:
+        """What keeps a class from being as it was asked for, in words; empty where nothing does."""
+        bench = self._benches.get(name)
+        return bench.why() if bench else ""
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name="end worker")

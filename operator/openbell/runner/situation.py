@@ -337,7 +337,7 @@ class Situation:
             return entry.problem
         loaded = self.workshop.loaded(entry.name)
         if entry.is_custom and loaded is None:
-            return "its class is being loaded"
+            return self.workshop.why(entry.name) or "its class is being loaded"
         if loaded is not None and loaded.problem:
             return loaded.problem
         own = entry.spec.asked_state()

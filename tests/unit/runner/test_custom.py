@@ -164,6 +164,23 @@ async def test_what_it_raises_five_times_in_a_row_fails_it_and_the_others_go_on(
     assert shop.world.broker.sent[0].strategy == "trend"
 
 
+async def test_a_class_that_cannot_be_loaded_is_tried_again_and_nobody_waits_for_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openbell.runner.custom.LOAD_SECONDS", 0.2)
+    shop.asking._patience_seconds = 5.0
+    await shop.take(custom_manifest(), strategy_manifest("trend"), code="while True: pass")
+    sentence = "its class cannot be loaded: it gave no answer within 0.2 s, and its process was killed"
+    assert shop.document()["why"] == sentence
+    began = asyncio.get_running_loop().time()
+    await shop.run()
+    assert asyncio.get_running_loop().time() - began < 4.0
+    assert [each.strategy for each in shop.world.broker.sent] == ["trend"]
+    for _ in range(4):
+        await shop.run()
+    assert shop.conditions()["Failed"] == ("True", "Errors", sentence)
+
+
 async def test_one_that_dies_counts_once_and_is_there_again_for_the_next_evaluation(shop: Shop) -> None:
     await shop.take(custom_manifest(), code=with_body("os._exit(3)"))
     await shop.run()
