@@ -50,7 +50,7 @@ LONG_NAME = "a" * 64
             STRATEGY,
             {"type": "Momentun"},
             'The Strategy "wrong" is invalid: spec.type: Invalid value: "string": '
-            "must be one of Momentum, Crossover; it is Momentun",
+            "must be one of Momentum, MeanReversion, Breakout, Crossover, Custom; it is Momentun",
         ),
         (
             STRATEGY,
@@ -158,7 +158,42 @@ BROKEN_RULES: list[tuple[ResourceKind, str, dict[str, Any], str, str]] = [
         "spec.sizing.minFraction",
         "spec.sizing.minFraction must not be above spec.sizing.maxFraction",
     ),
-    (STRATEGY, "x", {"type": "Momentun"}, "spec.type", "must be one of Momentum, Crossover"),
+    (
+        STRATEGY,
+        "x",
+        {"type": "Momentun"},
+        "spec.type",
+        "must be one of Momentum, MeanReversion, Breakout, Crossover, Custom",
+    ),
+    (STRATEGY, "x", {"type": "Custom"}, "spec.source", "spec.source is required when spec.type is Custom"),
+    (
+        STRATEGY,
+        "x",
+        {"source": {"type": "Image", "entryPoint": "a:B"}},
+        "spec.source",
+        "spec.source is only allowed when spec.type is Custom",
+    ),
+    (
+        STRATEGY,
+        "x",
+        {"type": "Custom", "source": {"type": "Image", "entryPoint": "a:B", "class": "B"}},
+        "spec.source.class",
+        "spec.source.class is only allowed when spec.source.type is ConfigMap",
+    ),
+    (
+        STRATEGY,
+        "x",
+        {"type": "Custom", "source": {"type": "ConfigMap", "configMap": {"name": "code"}}},
+        "spec.source.class",
+        "spec.source.class is required when spec.source.type is ConfigMap",
+    ),
+    (
+        STRATEGY,
+        "x",
+        {"type": "Custom", "source": {"type": "File"}},
+        "spec.source.type",
+        "must be one of ConfigMap, Image",
+    ),
     (
         TRADING_SCHEDULER,
         "x",

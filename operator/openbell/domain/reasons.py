@@ -26,6 +26,7 @@ class Reason(StrEnum):
     LIVE_NOT_ALLOWED = "LIVE_NOT_ALLOWED"
     KILL_SWITCH = "KILL_SWITCH"
     # data
+    NOT_LOADED = "NOT_LOADED"
     WARMUP = "WARMUP"
     STALE_DATA = "STALE_DATA"
     NO_SIGNAL = "NO_SIGNAL"
@@ -93,6 +94,7 @@ TEXTS: dict[Reason, str] = {
     Reason.JOURNAL_LOST: "the journal is older than the scheduler's record; a person must confirm",
     Reason.LIVE_NOT_ALLOWED: "live trading is not allowed for this scheduler",
     Reason.KILL_SWITCH: "the kill switch is on: positions are only reduced",
+    Reason.NOT_LOADED: "the strategy's own class is not loaded",
     Reason.WARMUP: "not enough bars yet for the strategy",
     Reason.STALE_DATA: "the newest bar is too old",
     Reason.NO_SIGNAL: "the strategy had nothing to say",

@@ -16,9 +16,11 @@ from openbell.domain.errors import JournalError
 from openbell.journal import Journal, JournalState, StoredParameters
 from openbell.runner import documents
 from openbell.runner.accountbook import AccountBook
+from openbell.runner.asking import PATIENCE_SECONDS, Asking
 from openbell.runner.assembly import Ground, calendar_of, dates_of, ground_of
 from openbell.runner.comparison import Comparison
 from openbell.runner.control import Control, understand, wanted_of
+from openbell.runner.custom import Workshop
 from openbell.runner.desk import Desk, Told
 from openbell.runner.evaluation import Evaluation
 from openbell.runner.exiting import Exits
@@ -108,6 +110,7 @@ class Crew:
         self.supervisor = Supervisor(self.gate, self.desk, ledger, clock, metrics, self.announce)
         self.comparison = Comparison(broker, journal, self.desk, self.gate, ledger, clock, metrics, self.announce)
         self.comparison.accept = loss.without_accepted
+        self.workshop = Workshop(self._on_loaded)
         self.situation = Situation(
             clock=clock,
             gate=self.gate,
@@ -120,6 +123,7 @@ class Crew:
             failures=Failures(),
             calendar=calendar_of(control.spec.market),
             lease_holder=self.leadership.holder,
+            workshop=self.workshop,
         )
         self.locking = Locking(ledger, journal, clock, metrics, self.announce)
         self.situation.locks = self.locking.active
@@ -151,6 +155,8 @@ class Crew:
             owner,
             self.view.tell_signal,
             checks_freshness=ground.replay is None,
+            # A replay decides what a live run decides when nobody is late, however busy the machine is.
+            asking=Asking(self.workshop, patience_seconds=None if ground.replay else PATIENCE_SECONDS),
         )
         self.loops = Loops(self.situation, self.evaluation, self.exits, clock, metrics)
         self.comparison.on_connected = self.loops.exit_ticker.poke  # exits that were due meanwhile go out at once
@@ -195,6 +201,7 @@ class Crew:
             self.end(Ending.RESTART)
             return
         self._control = control
+        self.workshop.adopt(control.entries)
         self._keep_parameters(control)
         if self._loss.confirm(control.scheduler.annotations):
             self.comparison.ask()
@@ -216,10 +223,20 @@ class Crew:
             self.reporter.forget()
         self.announce()
 
+    def _on_loaded(self) -> None:
+        self._keep_parameters(self._control)
+        self.announce()
+
     def _keep_parameters(self, control: Control) -> None:
         for name, entry in control.entries.items():
-            stored = StoredParameters(entry.spec.type.value, entry.parameters.model_dump(mode="json", by_alias=True))
-            if not entry.problem and self._accepted.get(name) != stored:
+            parameters, problem = entry.parameters.model_dump(mode="json", by_alias=True), entry.problem
+            if entry.is_custom:
+                loaded = self.workshop.loaded(name)
+                if loaded is None:
+                    continue  # only its own class knows whether they are right
+                parameters, problem = dict(loaded.parameters), loaded.problem
+            stored = StoredParameters(entry.spec.type.value, parameters)
+            if not problem and self._accepted.get(name) != stored:
                 self._accepted[name] = stored
                 self._remember.put_nowait((name, stored))
 
@@ -234,16 +251,19 @@ class Crew:
         """Work until asked to end; then halt, say so, and give the lease back."""
         self.lifecycle.restore()
         app = create_app(self.view, token=self._options.token, allowed_hosts=self._options.allowed_hosts)
-        async with (
-            serving(app, listen(self._options.host, self._options.port)) as port,
-            asyncio.TaskGroup() as tasks,
-        ):
-            log.info("api.listening", host=self._options.host, port=port)
-            working = [tasks.create_task(work, name=name) for name, work in self._work().items()]
-            ending = await self._ended
-            await self._halt()
-            for task in working:
-                task.cancel()
+        try:
+            async with (
+                serving(app, listen(self._options.host, self._options.port)) as port,
+                asyncio.TaskGroup() as tasks,
+            ):
+                log.info("api.listening", host=self._options.host, port=port)
+                working = [tasks.create_task(work, name=name) for name, work in self._work().items()]
+                ending = await self._ended
+                await self._halt()
+                for task in working:
+                    task.cancel()
+        finally:
+            await self.workshop.close()
         return ending
 
     def _work(self) -> Mapping[str, Coroutine[Any, Any, None]]:

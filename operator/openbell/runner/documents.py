@@ -112,9 +112,16 @@ def strategy_document(situation: Situation, entry: StrategyEntry) -> Mapping[str
             "lastSignal": _last_signal(last),
             "openPositions": len(positions),
             "pnl": {"total": amount(total)},
+            "parametersSchema": _own_schema(situation, entry),
             "conditions": _conditions(situation.refresh_strategy(entry)),
         }
     )
+
+
+def _own_schema(situation: Situation, entry: StrategyEntry) -> Mapping[str, Any] | None:
+    """What a custom strategy's class says of its parameters; of the built-in types the operator says it."""
+    loaded = situation.workshop.loaded(entry.name) if entry.is_custom else None
+    return loaded.schema if loaded else None
 
 
 def counters_document(counters: Counters) -> dict[str, Any]:

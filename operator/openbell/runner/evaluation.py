@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 import structlog
 
@@ -21,7 +18,7 @@ from openbell.domain.clock import Clock
 from openbell.domain.errors import JournalError
 from openbell.domain.money import ZERO
 from openbell.domain.reasons import Reason
-from openbell.domain.signals import Action, Signal
+from openbell.domain.signals import Signal
 from openbell.domain.state import TradingState
 from openbell.engine.cycle import Decision, Terms, Tick, decide
 from openbell.engine.exits import is_exit
@@ -30,30 +27,19 @@ from openbell.journal import Journal
 from openbell.market.base import MarketData
 from openbell.market.calendar import RESOLUTION
 from openbell.resources.policies import SizingSpec
+from openbell.runner.asking import Asking, Opinion, SeriesKey
 from openbell.runner.control import Control, StrategyEntry
+from openbell.runner.custom import Workshop
 from openbell.runner.ledger import SignalRecord
 from openbell.runner.limits import limits_of
 from openbell.runner.riskview import price_ages, risk_view
 from openbell.runner.situation import Situation, open_seconds
-from openbell.strategies.api import Context
 from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
 
 log = structlog.get_logger("openbell.evaluation")
 
 STALE_AFTER_BARS = 2
 STALE_GRACE_SECONDS = 5.0
-
-SeriesKey = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Opinion:
-    """What one strategy said of its symbols, or the error that it raised; `silent` has why it said nothing of some."""
-
-    entry: StrategyEntry
-    signals: tuple[Signal, ...]
-    silent: tuple[Reason, ...] = ()
-    error: str = ""
 
 
 class Evaluation:
@@ -71,6 +57,7 @@ class Evaluation:
         on_signal: Callable[[SignalRecord], None],
         *,
         checks_freshness: bool = True,
+        asking: Asking | None = None,
     ) -> None:
         self._situation = situation
         self._market = market
@@ -81,12 +68,12 @@ class Evaluation:
         self._owner = owner
         self._on_signal = on_signal
         self._checks_freshness = checks_freshness
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="evaluation")
+        self._asking = asking or Asking(Workshop())
         self.account_listeners: list[Callable[[Account], Awaitable[None]]] = []
 
     def close(self) -> None:
         """Let the evaluation thread go."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._asking.close()
 
     async def run(self, entries: Sequence[StrategyEntry], due: datetime) -> None:
         """Evaluate these strategies now and carry out what is decided."""
@@ -97,16 +84,16 @@ class Evaluation:
         started = self._clock.monotonic()
         now = self._clock.now()
         await self.refresh_account(now)
+        await self._asking.prepare(entries)
         bars = await self._read_bars(entries, now)
         if situation.gate.broker_required and not situation.gate.broker_connected:
             self._count_skipped(entries, Reason.BROKER_DISCONNECTED)
             return
-        opinions = await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._ask_all, entries, bars, now, situation.ledger_lots()
-        )
-        signals = self._take(opinions)
-        decisions = await self._decide(control, signals, now)
-        await self._carry_out(decisions, now, due)
+        answers = await self._asking.ask(entries, bars, situation.ledger_lots(), now, due)
+        await self._act_on(control, answers.soon, now, due)
+        if answers.late:
+            opinions = await answers.rest()
+            await self._act_on(situation.control or control, opinions, self._clock.now(), due)
         await self._count(entries, now)
         self._metrics.evaluation_seconds.observe(self._clock.monotonic() - started)
 
@@ -137,9 +124,8 @@ class Evaluation:
     async def _read_bars(self, entries: Iterable[StrategyEntry], now: datetime) -> dict[SeriesKey, BarSeries]:
         needs: dict[SeriesKey, int] = {}
         for entry in entries:
-            try:
-                data = entry.strategy.data(entry.parameters, entry.settings.bar_seconds)
-            except Exception:  # noqa: BLE001, S112 - foreign code: `_ask` meets the same error, and tells it
+            data = self._asking.needs(entry)
+            if data is None:
                 continue
             for symbol in entry.spec.symbols:
                 key = (symbol, data.bar_seconds)
@@ -170,51 +156,12 @@ class Evaluation:
         allowed = STALE_AFTER_BARS * series.bar_seconds + STALE_GRACE_SECONDS
         return f"the newest bar of {series.symbol} is {age:.0f} s old" if age > allowed else ""
 
-    # -- asking strategies (on the evaluation thread) --------------------------------------------------------------
+    # -- taking in what was said -----------------------------------------------------------------------------------
 
-    def _ask_all(
-        self,
-        entries: Sequence[StrategyEntry],
-        bars: dict[SeriesKey, BarSeries],
-        now: datetime,
-        lots: dict[tuple[str, str], Decimal],
-    ) -> list[Opinion]:
-        return [self._ask(entry, bars, now, lots) for entry in entries]
-
-    def _ask(
-        self,
-        entry: StrategyEntry,
-        bars: dict[SeriesKey, BarSeries],
-        now: datetime,
-        lots: dict[tuple[str, str], Decimal],
-    ) -> Opinion:
-        signals: list[Signal] = []
-        silent: list[Reason] = []
-        try:
-            needs = entry.strategy.data(entry.parameters, entry.settings.bar_seconds)
-            for symbol in entry.spec.symbols:
-                series = bars.get((symbol, needs.bar_seconds))
-                if series is None or len(series) < needs.warmup:
-                    silent.append(Reason.STALE_DATA if series is None else Reason.WARMUP)
-                    continue
-                context = Context(
-                    symbol=symbol,
-                    bars=series,
-                    params=entry.parameters,
-                    position_quantity=lots.get((entry.name, symbol), ZERO),
-                    now=now,
-                    strategy=entry.name,
-                    priority=entry.settings.priority,
-                    version=entry.strategy.version,
-                    parameters_hash=entry.parameters_hash,
-                )
-                said = tuple(checked(each, context) for each in entry.strategy.evaluate(context))
-                signals.extend(said)
-                if not said:
-                    silent.append(Reason.NO_SIGNAL)
-        except Exception as error:  # noqa: BLE001 - the boundary of foreign code: contained, counted, told in `Failed`
-            return Opinion(entry, (), error=f"{type(error).__name__}: {error}")
-        return Opinion(entry, tuple(signals), tuple(silent))
+    async def _act_on(self, control: Control, opinions: Iterable[Opinion], now: datetime, due: datetime) -> None:
+        signals = self._take(opinions)
+        decisions = await self._decide(control, signals, now)
+        await self._carry_out(decisions, now, due)
 
     def _take(self, opinions: Iterable[Opinion]) -> tuple[Signal, ...]:
         signals: list[Signal] = []
@@ -226,9 +173,11 @@ class Evaluation:
                 self._situation.ledger.note_error(name)
                 self._metrics.errors.labels(ErrorKind.STRATEGY.value).inc()
             else:
-                self._situation.failures.succeeded(name)
+                reasons = Counter(reason for _, reason in opinion.silent)
+                if Reason.NOT_LOADED not in reasons:
+                    self._situation.failures.succeeded(name)
                 signals.extend(opinion.signals)
-                for reason, times in Counter(opinion.silent).items():
+                for reason, times in reasons.items():
                     self._count_reason(name, reason, times)
         for signal in signals:
             self._metrics.signals.labels(signal.action.value).inc()
@@ -312,32 +261,6 @@ class Evaluation:
         ledger.count_evaluated([entry.name for entry in entries], now)
         self._metrics.evaluations.inc()
         await self._situation.desk.save_statistics()
-
-
-def checked(said: object, context: Context[Any]) -> Signal:
-    """What a strategy said, if it is a signal that can be decided. Raises TypeError or ValueError where it is not."""
-    if not isinstance(said, Signal):
-        raise TypeError(f"evaluate gave {said!r}, which is a {type(said).__name__}; it must give signals")
-    if (said.strategy, said.symbol) != (context.strategy, context.symbol):
-        raise ValueError(
-            f"evaluate gave a signal of {said.strategy} on {said.symbol} when {context.strategy} was asked of "
-            f"{context.symbol}"
-        )
-    for name, kinds in _FIELD_TYPES.items():
-        value = getattr(said, name)
-        if not isinstance(value, kinds):
-            raise TypeError(f"the signal's {name} is {value!r}, which is a {type(value).__name__}")
-    return said
-
-
-_FIELD_TYPES: Mapping[str, tuple[type, ...]] = {
-    "action": (Action,),
-    "confidence": (int, float),
-    "priority": (int,),
-    "bar_time": (datetime,),
-    "valid_until": (datetime,),
-    "reason": (str,),
-}
 
 
 def terms_of(entry: StrategyEntry) -> Terms:

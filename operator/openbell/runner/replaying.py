@@ -29,7 +29,7 @@ from openbell.domain.state import TradingState
 from openbell.engine.portfolio import split as split_position
 from openbell.market.recorded import Split
 from openbell.market.replay import BarsStep, CloseStep, OpenStep, PathStep, RepeatStep, ReplayDriver, SplitStep
-from openbell.runner.control import Control
+from openbell.runner.control import Control, StrategyEntry
 from openbell.runner.desk import Told
 from openbell.runner.evaluation import Evaluation
 from openbell.runner.exiting import Exits
@@ -86,12 +86,14 @@ def manifest_of(control: Control) -> str:
     aside = {"enabled", "paused", "pause_policy", "stop_policy", "runner", "api", "journal"}
     manifest = {
         "scheduler": control.spec.model_dump(mode="json", exclude=aside),
-        "strategies": {
-            name: entry.spec.model_dump(mode="json", exclude={"scheduler_ref"})
-            for name, entry in control.entries.items()
-        },
+        "strategies": {name: _deciding(entry) for name, entry in control.entries.items()},
     }
     return json.dumps(manifest, sort_keys=True)
+
+
+def _deciding(entry: StrategyEntry) -> dict[str, Any]:
+    spec = entry.spec.model_dump(mode="json", exclude={"scheduler_ref"})
+    return spec | ({"code": entry.code.digest} if entry.code else {})
 
 
 def identity_of(control: Control, bars: bytes) -> str:

@@ -23,6 +23,7 @@ from openbell.risk.locks import Lock
 from openbell.runner.accountbook import AccountBook
 from openbell.runner.comparison import Comparison
 from openbell.runner.control import Control, StrategyEntry
+from openbell.runner.custom import Refusal, Workshop
 from openbell.runner.desk import Desk
 from openbell.runner.gate import Fence, Gate
 from openbell.runner.ledger import Ledger
@@ -30,6 +31,8 @@ from openbell.runner.loss import CONFIRM_ANNOTATION
 from openbell.runner.supervisor import Supervisor
 
 DAY_SECONDS = 86_400
+LAST_GOOD = "LastGoodParameters"
+"""The reason of `Failed` (false) while a custom strategy goes on with older parameters: the operator accepts it not."""
 FAILURES_IN_A_ROW = 5
 """A strategy that raised so many times without one good evaluation between is Failed."""
 
@@ -102,6 +105,7 @@ class Situation:
     data: DataState
     failures: Failures
     calendar: SessionCalendar
+    workshop: Workshop = field(default_factory=Workshop)
     control: Control | None = None
     lease_holder: Callable[[], str] = lambda: ""
     account_book: AccountBook | None = None
@@ -149,8 +153,8 @@ class Situation:
             return blocked.text
         if not self.is_open():
             return self.calendar.describe(self.clock.now())
-        if self.failures.all_failed():
-            return f"failed: {', '.join(self.failures.all_failed())}"
+        if self.failed_strategies():
+            return f"failed: {', '.join(self.failed_strategies())}"
         if self.data.is_fresh is False:
             return self.data.why
         return self._locked() or self._running()
@@ -276,36 +280,66 @@ class Situation:
             return True, "JournalLost", f"{Reason.JOURNAL_LOST.text}: {confirm}"
         if not self.gate.journal_open:
             return True, "JournalFailed", Reason.JOURNAL_FAILED.text
-        failed = self.failures.all_failed()
+        failed = self.failed_strategies()
         if failed:
             return True, "StrategiesFailed", f"failed: {', '.join(failed)}"
         if self.control is not None and self.control.is_stale:
             return True, "StateStale", Reason.STALE_STATE.text
         return False, "AsExpected", "everything works"
 
+    def refusal_of(self, entry: StrategyEntry) -> Refusal | None:
+        """Why a custom strategy's class is not run until a person acts."""
+        return entry.refusal or self.workshop.refusal(entry.name)
+
+    def failed_strategies(self) -> tuple[str, ...]:
+        """Names of the strategies that raised too often or whose class is refused."""
+        entries = self.control.entries.values() if self.control else ()
+        return tuple(sorted({*self.failures.all_failed(), *(e.name for e in entries if self.refusal_of(e))}))
+
     def refresh_strategy(self, entry: StrategyEntry) -> tuple[Condition, ...]:
         """One strategy's conditions now."""
         state = self.gate.state_of(entry.name)
-        failed = self.failures.is_failed(entry.name)
+        refusal = self.refusal_of(entry)
+        failed = self.failures.is_failed(entry.name) or refusal is not None
+        cause, text = self._health(entry)
         running = state is TradingState.RUNNING and not failed
         message = self.strategy_why(entry)
         for kind, status, reason in (
             (StrategyCondition.RUNNING, running, "Running" if running else "Failed" if failed else state.value),
             (StrategyCondition.PAUSED, state is TradingState.PAUSED, state.value),
-            (StrategyCondition.FAILED, failed, "Errors" if failed else "AsExpected"),
+            (StrategyCondition.FAILED, failed, cause),
         ):
-            text = self.failures.texts.get(entry.name, message) if kind is StrategyCondition.FAILED else message
-            condition = Condition.of(kind, status, reason, text, entry.generation)
+            said = text if kind is StrategyCondition.FAILED else message
+            condition = Condition.of(kind, status, reason, said, entry.generation)
             before = self.strategy_conditions.get(entry.name, ())
             self.strategy_conditions[entry.name] = set_condition(before, condition, self.clock.now())
         return self.strategy_conditions[entry.name]
 
+    def _health(self, entry: StrategyEntry) -> tuple[str, str]:
+        """Reason and message of `Failed`, whether true or not."""
+        refusal, loaded = self.refusal_of(entry), self.workshop.loaded(entry.name)
+        if refusal is not None:
+            return refusal.reason, refusal.sentence
+        if self.failures.is_failed(entry.name):
+            return "Errors", self.failures.texts[entry.name]
+        if loaded is not None and loaded.problem:
+            return LAST_GOOD, loaded.problem
+        return "AsExpected", self.failures.texts.get(entry.name, self.strategy_why(entry))
+
     def strategy_why(self, entry: StrategyEntry) -> str:
         """One clause on one strategy."""
+        refusal = self.refusal_of(entry)
+        if refusal is not None:
+            return refusal.sentence
         if self.failures.is_failed(entry.name):
             return f"failed {self.failures.counts[entry.name]} times in a row: {self.failures.texts[entry.name]}"
         if entry.problem:
             return entry.problem
+        loaded = self.workshop.loaded(entry.name)
+        if entry.is_custom and loaded is None:
+            return self.workshop.why(entry.name) or "its class is being loaded"
+        if loaded is not None and loaded.problem:
+            return loaded.problem
         own = entry.spec.asked_state()
         if own is not TradingState.RUNNING and self.gate.state is TradingState.RUNNING:
             return f"this strategy is {own.value.lower()}"
