@@ -25,6 +25,19 @@ if [ "$(cat "$BENCH/.stamp" 2>/dev/null)" != "$wanted" ]; then
   echo "$wanted" > "$BENCH/.stamp"
 fi
 
+# What the backtest is measured beside has packages of its own.
+PEERS=$CACHE/bench-peers
+if [ "$(cat "$PEERS/.stamp" 2>/dev/null)" != "$(sha256sum < benchmarks/backtest_peers.txt)" ]; then
+  need_uv
+  peers() {
+    rm -rf "$PEERS"
+    uv venv --python '>=3.11,<3.13' "$PEERS"
+    uv pip install --python "$PEERS" -r benchmarks/backtest_peers.txt
+  }
+  step "other backtesting engines, to measure beside" peers
+  sha256sum < benchmarks/backtest_peers.txt > "$PEERS/.stamp"
+fi
+
 REPORTS=${1:-benchmarks/reports}
 mkdir -p "$REPORTS"
 say "== runner: pause, gate, start, memory"
@@ -33,3 +46,5 @@ say "== journal: appends, each commit on the disk"
 "$BENCH/bin/python" benchmarks/journal.py --json "$REPORTS/journal.json"
 say "== operator: 1,000 schedulers and 5,000 strategies; memory; writes at rest"
 "$BENCH/bin/python" benchmarks/operator_scale.py --json "$REPORTS/operator.json"
+say "== backtest: the same crossover in four engines"
+"$BENCH/bin/python" benchmarks/backtest.py --peers "$PEERS/bin/python" --json "$REPORTS/backtest.json"

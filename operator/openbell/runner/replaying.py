@@ -22,10 +22,10 @@ from openbell.brokers.base import ConnectionChanged
 from openbell.brokers.simulated.adapter import SimulatedBroker
 from openbell.domain.bars import Quote
 from openbell.domain.clock import SimulatedClock
-from openbell.domain.money import text
 from openbell.domain.orders import Fill, OrderUpdate
 from openbell.domain.positions import ClosedTrade
 from openbell.domain.state import TradingState
+from openbell.engine.digest import NO_TRADES, TradeDigest
 from openbell.engine.portfolio import split as split_position
 from openbell.market.recorded import Split
 from openbell.market.replay import BarsStep, CloseStep, OpenStep, PathStep, RepeatStep, ReplayDriver, SplitStep
@@ -49,12 +49,13 @@ class ReplayResult:
 
     trades: int = 0
     finished: bool = False
-    digest: str = hashlib.sha256().hexdigest()
+    digest: str = NO_TRADES
 
     def add(self, trade: ClosedTrade) -> None:
         """Chain one more round trip into the digest."""
-        self.trades += 1
-        self.digest = hashlib.sha256(f"{self.digest}\n{trade_line(trade)}".encode()).hexdigest()
+        chain = TradeDigest(self.trades, self.digest)
+        chain.add(trade)
+        self.trades, self.digest = chain.trades, chain.digest
 
     def sentence(self) -> str:
         """What the status says of it."""
@@ -62,23 +63,6 @@ class ReplayResult:
 
     def view(self) -> ReplayView:
         return ReplayView(self.finished, self.trades, self.digest)
-
-
-def trade_line(trade: ClosedTrade) -> str:
-    """A round trip as canonical text; nothing in it depends on where or as whom the replay ran."""
-    return "|".join(
-        (
-            trade.strategy,
-            trade.symbol,
-            text(trade.quantity),
-            trade.entry_time.isoformat(),
-            f"{trade.entry_price:.6f}",
-            trade.exit_time.isoformat(),
-            f"{trade.exit_price:.6f}",
-            trade.exit_reason,
-            text(trade.pnl),
-        )
-    )
 
 
 def manifest_of(control: Control) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cache
 from typing import Literal, Self
 
 import numpy as np
@@ -55,21 +56,23 @@ class Crossover(Strategy[CrossoverParams]):
 
     def data(self, params: CrossoverParams, bar_seconds: int) -> DataNeeds:
         """Bars for two values of the slow average and one of the range, each with its seed forgotten."""
-        slow = params.slow
-        if params.average == "EMA":
-            slow += _bars_to_forget(2.0 / (params.slow + 1))
-        return DataNeeds(bar_seconds, max(slow + 1, params.atr + 1 + _bars_to_forget(1.0 / params.atr)))
+        return DataNeeds(bar_seconds, _warmup(params.slow, params.average, params.atr))
 
     def evaluate(self, context: Context[CrossoverParams]) -> Iterable[Signal]:
         params, bars = context.params, context.bars
-        needed = self.data(params, bars.bar_seconds).warmup
-        if len(bars) < needed:
-            return ()
-        high, low, close = bars.high[-needed:], bars.low[-needed:], bars.close[-needed:]
-        if not all(np.isfinite(column).all() for column in (high, low, close)):
+        needed = _warmup(params.slow, params.average, params.atr)
+        close = bars.close[-needed:]
+        if len(close) < needed:
             return ()
         fast, slow = _average(close, params.fast, params.average), _average(close, params.slow, params.average)
-        before, after = _apart(fast[-2], slow[-2]), _apart(fast[-1], slow[-1])
+        before, after = _apart(fast[0], slow[0]), _apart(fast[1], slow[1])
+        action = _action(before, after, context, params)
+        # The range and the words are for bars that say something, which few do.
+        if action is None:
+            return ()
+        high, low = bars.high[-needed:], bars.low[-needed:]
+        if not all(np.isfinite(column).all() for column in (high, low, close)):
+            return ()
         true_range = float(talib.ATR(high, low, close, timeperiod=params.atr)[-1])
         separation = abs(after) / true_range if true_range > 0 else 0.0
         confidence = halving(1.0 + separation / SEPARATION_UNIT)
@@ -77,14 +80,7 @@ class Crossover(Strategy[CrossoverParams]):
             f"{params.average}{params.fast} {'above' if after > 0 else 'below'} {params.average}{params.slow} "
             f"by {separation:.2f} ATR"
         )
-        if not context.is_flat:
-            in_favour = after if context.is_long else -after
-            return (context.signal(Action.CLOSE, confidence, reason),) if in_favour < 0 else ()
-        if before <= 0 < after:
-            return (context.signal(Action.BUY, confidence, reason),)
-        if before >= 0 > after and params.direction == "Both":
-            return (context.signal(Action.SELL, confidence, reason),)
-        return ()
+        return (context.signal(action, confidence, reason),)
 
     def signals(self, bars: BarSeries, params: CrossoverParams) -> SignalColumns:
         needed = self.data(params, bars.bar_seconds).warmup
@@ -110,18 +106,37 @@ class Crossover(Strategy[CrossoverParams]):
         )
 
 
-def _average(close: Floats, length: int, kind: str) -> Floats:
+def _action(before: float, after: float, context: Context[CrossoverParams], params: CrossoverParams) -> Action | None:
+    if not context.is_flat:
+        in_favour = after if context.is_long else -after
+        return Action.CLOSE if in_favour < 0 else None
+    if before <= 0 < after:
+        return Action.BUY
+    if before >= 0 > after and params.direction == "Both":
+        return Action.SELL
+    return None
+
+
+@cache
+def _warmup(slow: int, average: str, atr: int) -> int:
+    if average == "EMA":
+        slow += _bars_to_forget(2.0 / (slow + 1))
+    return max(slow + 1, atr + 1 + _bars_to_forget(1.0 / atr))
+
+
+def _average(close: Floats, length: int, kind: str) -> tuple[float, float]:
+    """At the last bar but one, and at the last."""
     # Each simple average is of its own bars alone; an exponential one of all from the window's first.
     if kind == "SMA":
-        ends = (close[-length - 1 : -1], close[-length:])
-        return np.array([talib.SMA(np.ascontiguousarray(bars), timeperiod=length)[-1] for bars in ends])
-    values: Floats = talib.EMA(close, timeperiod=length)
-    return values
+        before, after = close[-length - 1 : -1], close[-length:]
+        return float(talib.SMA(before, timeperiod=length)[-1]), float(talib.SMA(after, timeperiod=length)[-1])
+    values = talib.EMA(close, timeperiod=length)
+    return float(values[-2]), float(values[-1])
 
 
 def _apart(fast: float, slow: float) -> float:
-    apart = float(fast) - float(slow)
-    return apart if abs(apart) > TOUCHING * abs(float(slow)) else 0.0
+    apart = fast - slow
+    return apart if abs(apart) > TOUCHING * abs(slow) else 0.0
 
 
 def _columns_apart(close: Floats, params: CrossoverParams, needed: int) -> tuple[Floats, Floats]:
