@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from decimal import Decimal
 
@@ -95,7 +96,7 @@ def test_rows_cover_every_tick_once_and_no_two_neighbours_say_the_same(notes: li
             each = next(said)
             assert run.since <= each.time <= run.until
             assert (run.reason, essence(run.detail)) == (each.reason, essence(each.detail))
-    for before, after in zip(runs, runs[1:], strict=False):
+    for before, after in itertools.pairwise(runs):
         assert before.until < after.since
         assert (before.reason, essence(before.detail)) != (after.reason, essence(after.detail))
 
