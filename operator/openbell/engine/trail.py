@@ -18,6 +18,7 @@ from openbell.domain.money import text
 from openbell.domain.positions import Position
 from openbell.domain.reasons import HoldReason, Reason
 from openbell.domain.signals import Signal
+from openbell.engine.cycle import Decision
 from openbell.engine.exits import levels
 
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?", re.IGNORECASE)
@@ -123,6 +124,15 @@ class Outcome:
     order_ref: str = ""
 
 
+def outcome_of(decision: Decision, answered: Reason | None = None) -> Outcome:
+    """What came of a decision; `answered` is what the gate and the journal said to its order, None = not asked."""
+    ref = decision.intent.order_ref if decision.intent is not None else ""
+    detail = decision.detail
+    if decision.until is not None:
+        detail += f"; not before {decision.until:%Y-%m-%d %H:%M:%S} UTC"
+    return Outcome(decision.signal, answered or decision.reason, detail, ref)
+
+
 @dataclass(frozen=True, slots=True)
 class Silence:
     """Why a strategy gave no signal on a symbol."""
@@ -163,14 +173,14 @@ def same_for_all(now: datetime, asked: Iterable[tuple[str, Sequence[str]]], reas
 
 
 def exit_note(
-    position: Position, now: datetime, reason: StrEnum, *, price: Decimal | None = None, order_ref: str = ""
+    position: Position, now: datetime, reason: str, *, price: Decimal | None = None, order_ref: str = ""
 ) -> Note:
     """Why a position is held or left now, with the price and the stop and target around it."""
     stop, target = levels(position)
     parts = [f"{name} {text(value)}" for name, value in (("price", price), ("stop", stop), ("target", target)) if value]
     held = f"{text(position.quantity)} held"
     detail = ", ".join([held, *parts])
-    return Note(now, position.strategy, position.symbol, TrailKind.EXIT, reason.value, detail, order_ref)
+    return Note(now, position.strategy, position.symbol, TrailKind.EXIT, str(reason), detail, order_ref)
 
 
 def held_or_left(position: Position, now: datetime, price: Decimal | None, *, leaving: bool) -> Note:

@@ -20,6 +20,7 @@ from openbell.engine.exits import Exit, Hold, decide_exit, exit_quantity, levels
 from openbell.journal import Journal
 from openbell.market.base import MarketData
 from openbell.market.replay import Levels as ArmedLevels
+from openbell.runner.recording import Recording
 from openbell.runner.situation import Situation
 
 log = structlog.get_logger("openbell.exits")
@@ -36,6 +37,7 @@ class Exits:
     journal: Journal
     clock: Clock
     owner: str
+    recording: Recording | None = None
     _flat_seen: dict[str, int] = field(default_factory=dict)
 
     def adopt(self, policies: Mapping[str, ExitPolicy]) -> None:

@@ -1,0 +1,179 @@
+"""What the runner tells its recorder: each tick's reasons, and the inputs that its decisions were made from.
+
+Everything here is called after the orders of a tick were handed over, and only gathers references to values that no
+longer change: words are found and documents are written on the recorder's thread.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from openbell.domain.bars import BarSeries, Quote
+from openbell.domain.positions import Position
+from openbell.domain.reasons import HoldReason, Reason
+from openbell.domain.signals import Signal
+from openbell.engine.cycle import Tick
+from openbell.engine.recorded import EvaluationRecord, ExitRecord, Roster, SplitRecord
+from openbell.engine.trail import Note, Outcome, Silence, entry_notes, exit_note, held_or_left, same_for_all
+from openbell.journal.inputs import InputsFile
+from openbell.journal.recorder import Recorder, Told
+from openbell.resources.common import API_VERSION
+from openbell.resources.strategy import KIND
+from openbell.risk.view import RiskLimits
+from openbell.runner.control import Control, StrategyEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """One evaluation as it went. `given`, `failed`, `tick` and `connected`: see `EvaluationRecord`."""
+
+    control: Control
+    now: datetime
+    owner: str
+    epoch: int
+    asked: tuple[str, ...]
+    bars: Mapping[tuple[str, int], BarSeries]
+    lots: Mapping[tuple[str, str], Decimal]
+    silences: tuple[Silence, ...]
+    outcomes: tuple[Outcome, ...]
+    given: Mapping[str, tuple[Signal, ...]]
+    failed: Mapping[str, str]
+    connected: bool = True
+    tick: Tick | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a position: why it is held, or the exit that was decided and what the exit was decided from."""
+
+    position: Position
+    price: Decimal | None
+    reason: str
+    order_ref: str = ""
+    decided: ExitRecord | None = None
+
+
+class Recording:
+    """Keeps no state but the specs' documents, which are made once for each reading of the resources."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._roster: tuple[Control, Roster] | None = None  # of the recorder's thread
+
+    def evaluated(self, evaluated: Evaluated) -> None:
+        """An evaluation is over."""
+        self._recorder.tell(
+            Told(
+                lambda: entry_notes(evaluated.now, evaluated.silences, evaluated.outcomes),
+                lambda file: self._write(file, evaluated),
+            )
+        )
+
+    def not_evaluated(self, now: datetime, entries: Iterable[StrategyEntry], reason: Reason) -> None:
+        """A tick at which nobody was asked."""
+        asked = [(entry.name, entry.spec.symbols) for entry in entries]
+        self._recorder.tell(Told(lambda: same_for_all(now, asked, reason)))
+
+    def looked(self, now: datetime, looks: Sequence[Look]) -> None:
+        """The monitored positions were looked at."""
+        decided = [look.decided for look in looks if look.decided is not None]
+
+        def write(file: InputsFile) -> None:
+            for record in decided:
+                file.exit(record)
+
+        if looks:
+            self._recorder.tell(Told(lambda: [_note(look, now) for look in looks], write if decided else None))
+
+    def split(self, now: datetime, symbol: str, ratio: Decimal) -> None:
+        """A stock was split."""
+        self._recorder.tell(Told(list, lambda file: file.split(SplitRecord(now, symbol, ratio))))
+
+    def _write(self, file: InputsFile, evaluated: Evaluated) -> None:
+        if self._roster is None or self._roster[0] is not evaluated.control:
+            self._roster = (evaluated.control, roster_of(evaluated.control))
+        file.evaluation(record_of(evaluated), self._roster[1], evaluated.bars)
+
+
+def record_of(evaluated: Evaluated) -> EvaluationRecord:
+    """What is kept of an evaluation beside bars and specs."""
+    tick = evaluated.tick
+    return EvaluationRecord(
+        now=evaluated.now,
+        owner=evaluated.owner,
+        epoch=evaluated.epoch,
+        roster="",
+        asked=evaluated.asked,
+        bars=(),
+        lots=evaluated.lots,
+        connected=evaluated.connected,
+        # Signals, terms and limits follow from bars and specs: they are no inputs.
+        tick=None if tick is None else replace(tick, signals=(), terms={}, limits=RiskLimits()),
+        given=evaluated.given,
+        failed=evaluated.failed,
+    )
+
+
+def _note(look: Look, now: datetime) -> Note:
+    if look.reason in {HoldReason.HOLD, HoldReason.LEAVING}:
+        leaving = look.reason is HoldReason.LEAVING
+        return held_or_left(look.position, now, look.price, leaving=leaving)
+    return exit_note(look.position, now, look.reason, price=look.price, order_ref=look.order_ref)
+
+
+def exit_record(
+    now: datetime,
+    owner: str,
+    epoch: int,
+    position: Position,
+    quote: Quote | None,
+    session_close: datetime | None,
+    held: Mapping[str, Decimal] | None,
+    *,
+    flattening: bool,
+) -> ExitRecord:
+    """What an exit was decided from."""
+    at_broker = None if held is None else held.get(position.symbol, Decimal(0))
+    return ExitRecord(now, owner, epoch, position, quote, session_close, at_broker, flattening)
+
+
+def roster_of(control: Control) -> Roster:
+    """The specs in force, as documents from which `control_of` makes the same again."""
+    scheduler = control.scheduler
+    return Roster(
+        _canonical(
+            {
+                "apiVersion": API_VERSION,
+                "kind": scheduler.kind,
+                "metadata": {
+                    "name": scheduler.name,
+                    "namespace": scheduler.namespace,
+                    "uid": scheduler.uid,
+                    "generation": scheduler.generation,
+                },
+                "spec": control.spec.model_dump(mode="json", by_alias=True),
+            }
+        ),
+        {name: _canonical(_strategy(entry, scheduler.namespace)) for name, entry in control.entries.items()},
+    )
+
+
+def _strategy(entry: StrategyEntry, namespace: str) -> dict[str, Any]:
+    return {
+        "manifest": {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {"name": entry.name, "namespace": namespace, "generation": entry.generation},
+            "spec": entry.spec.model_dump(mode="json", by_alias=True),
+        },
+        "parameters": entry.parameters.model_dump(mode="json", by_alias=True),
+    }
+
+
+def _canonical(document: Mapping[str, Any]) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"))
