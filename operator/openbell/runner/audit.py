@@ -15,11 +15,12 @@ from datetime import datetime
 from openbell.domain.identity import exit_ref
 from openbell.domain.orders import Intent, IntentKind
 from openbell.domain.reasons import ExitReason, Reason
+from openbell.engine.leaving import decide_leaving
 from openbell.engine.recorded import EvaluationRecord, ExitRecord, SplitRecord
 from openbell.engine.trail import Note, Run, RunKey, TrailKind, entry_notes, essence
 from openbell.journal import IntentRecord
 from openbell.journal.inputs import Recorded
-from openbell.runner.rederive import Derived, Rederiver, UntestableError, derive_exit
+from openbell.runner.rederive import Derived, Rederiver, UntestableError
 
 NOT_EVALUATED = frozenset(
     reason.value
@@ -144,7 +145,7 @@ class _Auditor:
     def _exit(self, record: ExitRecord) -> None:
         self._report.exits += 1
         position = record.position
-        intent = derive_exit(record)
+        intent = decide_leaving(record).intent
         run = self._runs.take((position.strategy, position.symbol, TrailKind.EXIT), record.now)
         if intent is not None:
             self._derived.setdefault(intent.order_ref, intent)

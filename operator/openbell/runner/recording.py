@@ -13,11 +13,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from openbell.domain.bars import BarSeries, Quote
+from openbell.domain.bars import BarSeries
 from openbell.domain.positions import Position
 from openbell.domain.reasons import HoldReason, Reason
 from openbell.domain.signals import Signal
 from openbell.engine.cycle import Tick
+from openbell.engine.exits import Hold
+from openbell.engine.leaving import Leaving
 from openbell.engine.recorded import EvaluationRecord, ExitRecord, Roster, SplitRecord
 from openbell.engine.trail import Note, Outcome, Silence, entry_notes, exit_note, held_or_left, same_for_all
 from openbell.journal.inputs import InputsFile
@@ -126,20 +128,18 @@ def _note(look: Look, now: datetime) -> Note:
     return exit_note(look.position, now, look.reason, price=look.price, order_ref=look.order_ref)
 
 
-def exit_record(
-    now: datetime,
-    owner: str,
-    epoch: int,
-    position: Position,
-    quote: Quote | None,
-    session_close: datetime | None,
-    held: Mapping[str, Decimal] | None,
-    *,
-    flattening: bool,
-) -> ExitRecord:
-    """What an exit was decided from."""
-    at_broker = None if held is None else held.get(position.symbol, Decimal(0))
-    return ExitRecord(now, owner, epoch, position, quote, session_close, at_broker, flattening)
+def look_of(record: ExitRecord, leaving: Leaving, outcome: Mapping[str, Reason], price: Decimal | None) -> Look:
+    """What a look at a position came to; `outcome` is what was answered to each order that was handed over."""
+    if isinstance(leaving.found, Hold):
+        return Look(record.position, price, HoldReason.HOLD)
+    if leaving.intent is None:
+        return Look(record.position, price, HoldReason.GONE)
+    ref = leaving.intent.order_ref
+    answered = outcome.get(ref, Reason.BROKER_DISCONNECTED)
+    if answered is Reason.ALREADY_DECIDED:
+        return Look(record.position, price, HoldReason.LEAVING)
+    reason = leaving.found.reason if answered is Reason.ORDERED else answered
+    return Look(record.position, price, reason, ref, record if ref in outcome else None)
 
 
 def roster_of(control: Control) -> Roster:

@@ -8,13 +8,10 @@ from dataclasses import dataclass, replace
 
 from openbell.domain.bars import BarSeries
 from openbell.domain.errors import ManifestError
-from openbell.domain.money import price
-from openbell.domain.orders import Intent, Side
-from openbell.domain.reasons import ExitReason
+from openbell.domain.orders import Intent
 from openbell.domain.signals import Signal
-from openbell.engine.cycle import Decision, decide, exit_intent, without_broker
-from openbell.engine.exits import Exit, decide_exit, exit_quantity
-from openbell.engine.recorded import EvaluationRecord, ExitRecord, Roster
+from openbell.engine.cycle import Decision, decide, without_broker
+from openbell.engine.recorded import EvaluationRecord, Roster
 from openbell.engine.trail import Outcome, Silence, outcome_of
 from openbell.journal import StoredParameters
 from openbell.journal.inputs import Recorded
@@ -122,20 +119,3 @@ class Rederiver:
             return ()
         terms = {name: terms_of(entry) for name, entry in control.entries.items()}
         return decide(replace(record.tick, signals=signals, terms=terms, limits=limits_of(control)))
-
-
-def derive_exit(record: ExitRecord) -> Intent | None:
-    """The exit's order from its inputs, None where the position would be held."""
-    position = record.position
-    found = decide_exit(position, record.quote, record.now, record.session_close)
-    if record.flattening and not isinstance(found, Exit):
-        side = Side.SELL if position.quantity > 0 else Side.BUY
-        found = Exit(ExitReason.FLATTEN, side, abs(position.quantity), "stopping", found.best_price)
-    if not isinstance(found, Exit):
-        return None
-    quantity = exit_quantity(position, record.held)
-    if quantity <= 0:
-        return None
-    at_price = price(record.quote.price) if record.quote is not None else position.best_price
-    limited = replace(found, quantity=quantity)
-    return exit_intent(position, limited, owner=record.owner, epoch=record.epoch, now=record.now, price=at_price)
