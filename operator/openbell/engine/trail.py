@@ -76,6 +76,18 @@ class Run:
         return (self.strategy, self.symbol, self.kind)
 
 
+@dataclass(frozen=True, slots=True)
+class DecisionQuery:
+    """Which runs to read; None = any. `since`: those that still went on at that time, or later."""
+
+    strategy: str | None = None
+    symbol: str | None = None
+    reason: str | None = None
+    since: datetime | None = None
+    order_ref: str | None = None
+    limit: int = 100
+
+
 def begun(note: Note) -> Run:
     """A run of one tick."""
     return Run(

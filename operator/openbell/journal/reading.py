@@ -14,12 +14,12 @@ from sqlalchemy.pool import StaticPool
 from openbell.domain.errors import JournalError, ManifestError
 from openbell.domain.orders import Fill
 from openbell.domain.positions import ClosedTrade
-from openbell.engine.trail import Run
+from openbell.engine.trail import DecisionQuery, Run
 from openbell.journal import reads, rows, schema
 from openbell.journal.database import journal_errors
 from openbell.journal.inputs import INPUTS, Recorded, read_inputs
 from openbell.journal.relaxed import read_only
-from openbell.journal.trail import TRAIL, DecisionQuery, all_runs, find_runs
+from openbell.journal.trail import TRAIL, all_runs, find_runs
 from openbell.journal.values import IntentRecord
 
 JOURNAL = "journal.db"

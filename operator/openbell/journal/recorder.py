@@ -20,10 +20,10 @@ from typing import TypeAlias, TypeVar
 import structlog
 
 from openbell.domain.errors import JournalError
-from openbell.engine.trail import Note, Run
+from openbell.engine.trail import DecisionQuery, Note, Run
 from openbell.journal.inputs import INPUTS, InputsFile
 from openbell.journal.relaxed import is_damage
-from openbell.journal.trail import TRAIL, DecisionQuery, TrailFile
+from openbell.journal.trail import TRAIL, TrailFile
 
 log = structlog.get_logger("openbell.trail")
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from openbell.engine.trail import Note, Run, RunKey, TrailKind, begun, extended
+from openbell.engine.trail import DecisionQuery, Note, Run, RunKey, TrailKind, begun, extended
 from openbell.journal.relaxed import open_relaxed, transaction
 from openbell.journal.schema import from_micros, to_micros
 
@@ -37,18 +36,6 @@ _WRITE = (
     f"INSERT INTO runs (id, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE "  # noqa: S608
     "SET detail = excluded.detail, until = excluded.until, count = excluded.count"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionQuery:
-    """Which runs to read; None = any. `since`: those that still went on at that time, or later."""
-
-    strategy: str | None = None
-    symbol: str | None = None
-    reason: str | None = None
-    since: datetime | None = None
-    order_ref: str | None = None
-    limit: int = 100
 
 
 class TrailFile:

@@ -16,12 +16,11 @@ import pytest
 from fakes.values import T0, at
 from openbell.domain.errors import JournalError
 from openbell.engine.recorded import SplitRecord
-from openbell.engine.trail import Note, TrailKind
+from openbell.engine.trail import DecisionQuery, Note, TrailKind
 from openbell.journal import recorder as module
 from openbell.journal.inputs import InputsFile, read_inputs
 from openbell.journal.recorder import Recorder, Told
 from openbell.journal.relaxed import read_only
-from openbell.journal.trail import DecisionQuery
 
 
 class Counted:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.values import T0, at
-from openbell.engine.trail import Note, Run, TrailKind, begun, extended
+from openbell.engine.trail import DecisionQuery, Note, Run, TrailKind, begun, extended
 from openbell.journal.relaxed import read_only
-from openbell.journal.trail import DecisionQuery, TrailFile, all_runs, find_runs
+from openbell.journal.trail import TrailFile, all_runs, find_runs
 
 
 def note(seconds: float = 0, reason: str = "NO_SIGNAL", symbol: str = "AAPL", **rest: str) -> Note:
