@@ -29,18 +29,18 @@ async def altered(folder: Path) -> Story:
     return story
 
 
-async def test_a_journal_that_is_derived_again_exits_with_0(folder: Path) -> None:
-    story = await told(folder)
+async def test_a_journal_that_is_derived_again_exits_with_0(tmp_path: Path) -> None:
+    story = await told(tmp_path)
     done = replay(story.folder)
     assert done.exit_code == 0, done.output
     assert done.output.splitlines() == [
         "6 evaluations with 6 decisions, 4 orders and 1 exits were derived again: none differs"
     ]
-    assert replay(folder).output == done.output, "the data folder names its one journal"
+    assert replay(tmp_path).output == done.output, "the data folder names its one journal"
 
 
-async def test_an_altered_input_is_a_line_and_exits_with_1(folder: Path) -> None:
-    done = replay((await altered(folder)).folder)
+async def test_an_altered_input_is_a_line_and_exits_with_1(tmp_path: Path) -> None:
+    done = replay((await altered(tmp_path)).folder)
     assert done.exit_code == 1
     first, second, last = done.output.splitlines()
     assert first.startswith("differs: 2026-03-02 15:01:00 trend/AAPL: recorded ORDERED by ob1.")
@@ -49,8 +49,8 @@ async def test_an_altered_input_is_a_line_and_exits_with_1(folder: Path) -> None
     assert last.endswith("were derived again: 2 differ")
 
 
-async def test_json_has_counts_and_every_difference(folder: Path) -> None:
-    done = replay((await altered(folder)).folder, "--output", "json")
+async def test_json_has_counts_and_every_difference(tmp_path: Path) -> None:
+    done = replay((await altered(tmp_path)).folder, "--output", "json")
     assert done.exit_code == 1
     document = json.loads(done.output)
     assert document["counts"] == {
@@ -66,8 +66,8 @@ async def test_json_has_counts_and_every_difference(folder: Path) -> None:
     assert (document["differences"][0]["strategy"], document["differences"][0]["symbol"]) == ("trend", "AAPL")
 
 
-async def test_what_is_untested_is_named(folder: Path) -> None:
-    story = await told(folder)
+async def test_what_is_untested_is_named(tmp_path: Path) -> None:
+    story = await told(tmp_path)
     with closing(sqlite3.connect(story.folder / "trail.db")) as raw:
         raw.execute("DELETE FROM runs")
         raw.commit()
@@ -76,19 +76,19 @@ async def test_what_is_untested_is_named(folder: Path) -> None:
     assert done.output.splitlines()[0] == "untested: 6 decisions of trend: the trail does not have them"
 
 
-async def test_what_cannot_be_read_is_one_sentence_and_exits_with_2(folder: Path) -> None:
-    assert replay(folder / "nowhere").exit_code == 2
-    empty = folder / "empty"
+async def test_what_cannot_be_read_is_one_sentence_and_exits_with_2(tmp_path: Path) -> None:
+    assert replay(tmp_path / "nowhere").exit_code == 2
+    empty = tmp_path / "empty"
     empty.mkdir()
     done = replay(empty)
     assert (done.exit_code, done.output) == (
         2,
         f"Error: {empty} has no journal: neither it nor a folder in it holds a file journal.db\n",
     )
-    story = await told(folder / "one")
-    shutil.copytree(story.folder, folder / "one" / "second")
-    assert "has 2 journals (journal, second); name one of them" in replay(folder / "one").output
-    broken = folder / "one" / "second"
+    story = await told(tmp_path / "one")
+    shutil.copytree(story.folder, tmp_path / "one" / "second")
+    assert "has 2 journals (journal, second); name one of them" in replay(tmp_path / "one").output
+    broken = tmp_path / "one" / "second"
     (broken / "inputs.db").write_bytes(b"nothing that is known")
     assert replay(broken).exit_code == 2
     (broken / "inputs.db").unlink()
