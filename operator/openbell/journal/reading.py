@@ -18,7 +18,7 @@ from openbell.engine.trail import DecisionQuery, Run
 from openbell.journal import reads, rows, schema
 from openbell.journal.database import journal_errors
 from openbell.journal.inputs import INPUTS, Recorded, read_inputs
-from openbell.journal.relaxed import read_only
+from openbell.journal.relaxed import is_begun, read_only
 from openbell.journal.trail import TRAIL, all_runs, find_runs
 from openbell.journal.values import IntentRecord
 
@@ -106,6 +106,8 @@ def stored_runs(folder: Path, query: DecisionQuery | None = None) -> tuple[Run, 
     if not path.exists():
         return ()
     with _relaxed(path) as raw:
+        if not is_begun(raw):
+            return ()
         return all_runs(raw) if query is None else find_runs(raw, query)
 
 

@@ -86,6 +86,11 @@ class Recorder:
         except queue.Full:
             self._on_drop()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits to be written that who can wait should."""
+        return self._queue.qsize() * 2 > self._queue.maxsize
+
     async def decisions(self, query: DecisionQuery) -> tuple[Run, ...]:
         """The runs asked for, newest first, with all that was told before. Raises JournalError where it cannot say."""
         answer: Future[tuple[Run, ...]] = Future()

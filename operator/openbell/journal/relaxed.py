@@ -73,8 +73,18 @@ def is_damage(error: sqlite3.Error) -> bool:
 
 
 def read_only(path: Path) -> sqlite3.Connection:
-    """Open a file that another process may be writing. Raises sqlite3.Error where there is none."""
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    """Open a file that another process may be writing. Raises sqlite3.Error where there is none.
+
+    A file that nobody uses is read as it lies there: SQLite would else leave a log and an index beside it, which would
+    be the reader's and not the runner's.
+    """
+    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    return sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+
+
+def is_begun(raw: sqlite3.Connection) -> bool:
+    """Whether a file has its tables: one that is being made may not yet."""
+    return bool(raw.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
 
 
 @contextlib.contextmanager

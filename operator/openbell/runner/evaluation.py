@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -83,6 +83,8 @@ class Evaluation:
         situation, control = self._situation, self._situation.control
         gate = situation.gate
         if control is None or gate.closing or not situation.fence.holds() or gate.state is TradingState.STOPPED:
+            leads = situation.fence.holds() and not gate.closing
+            self._note_skipped(entries, Reason.STOPPED if leads else Reason.NOT_LEADING)
             return
         started = self._clock.monotonic()
         now = self._clock.now()
@@ -290,8 +292,14 @@ class Evaluation:
     # -- counting ----------------------------------------------------------------------------------------------
 
     def _count_skipped(self, entries: Iterable[StrategyEntry], reason: Reason) -> None:
-        for entry in entries:
+        skipped = tuple(entries)
+        for entry in skipped:
             self._count_reason(entry.name, reason)
+        self._note_skipped(skipped, reason)
+
+    def _note_skipped(self, entries: Iterable[StrategyEntry], reason: Reason) -> None:
+        if self.recording is not None:
+            self.recording.not_evaluated(self._clock.now(), entries, reason)
 
     def _count_reason(self, strategy: str, reason: Reason, times: int = 1) -> None:
         self._metrics.decisions.labels(reason.value).inc(times)

@@ -14,6 +14,7 @@ from openbell import __version__
 from openbell.domain.clock import Clock
 from openbell.domain.errors import JournalLockedError
 from openbell.journal import Journal, JournalState
+from openbell.journal.recorder import Recorder
 from openbell.runner.assembly import Ground, build_ground
 from openbell.runner.control import Control, understand
 from openbell.runner.crew import Crew, Ending, RunnerOptions
@@ -103,6 +104,10 @@ class Runner:
         ground = build_ground(control, data=self._options.data, datasets=self._options.datasets, stack=stack)
         journal = await self._open_journal(ground)
         stack.callback(journal.close)
+        recorder = Recorder(
+            ground.folder / "journal", on_drop=self._metrics.trail_lost.inc, on_error=self._metrics.trail_lost.inc
+        )
+        stack.callback(recorder.close)
         state = await journal.load(since=ground.clock.now() - timedelta(days=1))
         owner = state.owner_tag or await journal.adopt_owner(self._options.owner_uid or control.scheduler.uid)
         loss = JournalLoss(ground.folder / "journal")
@@ -123,6 +128,7 @@ class Runner:
             self._tail,
             self._metrics,
             loss,
+            recorder,
         )
         self._crew = crew
         if self._stopping.is_set():

@@ -67,6 +67,11 @@ class Recording:
         self._recorder = recorder
         self._roster: tuple[Control, Roster] | None = None  # of the recorder's thread
 
+    @property
+    def is_behind(self) -> bool:
+        """See `Recorder.is_behind`: a replay waits then, a live runner never does."""
+        return self._recorder.is_behind
+
     def evaluated(self, evaluated: Evaluated) -> None:
         """An evaluation is over."""
         self._recorder.tell(
