@@ -16,10 +16,8 @@ import numpy as np
 from fakes.trading import World, scheduler_manifest, strategy_manifest
 from fakes.values import T0, at, make_fill
 from openbell.domain.bars import Bar, BarSeries
-from openbell.journal.inputs import read_inputs
+from openbell.journal.reading import stored_inputs, stored_runs
 from openbell.journal.recorder import Recorder
-from openbell.journal.relaxed import read_only
-from openbell.journal.trail import all_runs
 from openbell.resources.load import Manifest
 from openbell.runner.audit import Audit, audit
 from openbell.runner.recording import Recording
@@ -96,11 +94,8 @@ class Story:
         self.world.close()
 
     def audit(self) -> Audit:
-        with (
-            closing(read_only(self.folder / "trail.db")) as trail,
-            closing(read_only(self.folder / "inputs.db")) as raw,
-        ):
-            return audit(read_inputs(raw), all_runs(trail), self.intents)
+        """Make every recorded decision again."""
+        return audit(stored_inputs(self.folder), stored_runs(self.folder), self.intents)
 
     def alter(self, kind: str, change: Callable[[Any], None], number: int = 0) -> None:
         """Change one recorded document."""

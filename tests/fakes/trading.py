@@ -294,8 +294,8 @@ class World:
         self.supervisor.want(wanted)
         return control
 
-    def record(self, recording: Recording) -> None:
-        """Have every decision recorded."""
+    def record(self, recording: Recording | None) -> None:
+        """Have every decision recorded, or none."""
         self.evaluation.recording = recording
         self.exits.recording = recording
 

@@ -78,7 +78,7 @@ def read_only(path: Path) -> sqlite3.Connection:
     A file that nobody uses is read as it lies there: SQLite would else leave a log and an index beside it, which would
     be the reader's and not the runner's.
     """
-    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
     return sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
 
 
