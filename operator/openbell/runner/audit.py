@@ -79,7 +79,7 @@ class _Auditor:
         self._intents = {each.intent.order_ref: each.intent for each in intents}
         self._rederiver = Rederiver()
         self._splits: list[SplitRecord] = []
-        self._derived: dict[str, Intent] = {}
+        self._derived: dict[str, list[Intent]] = {}
         self._accounted: set[str] = set()  # orders that have been told of already
         self._ticks: dict[datetime, set[str]] = {}  # evaluations that were made again, and of which strategies
         self._first: datetime | None = None
@@ -96,8 +96,8 @@ class _Auditor:
                 self._exit(record)
             else:
                 self._splits.append(record)
-        for intent in self._derived.values():
-            self._order(intent)
+        for derived in self._derived.values():
+            self._order(derived)
         self._orders_that_nothing_gives()
         self._runs_that_nothing_gives()
         return self._report
@@ -130,7 +130,7 @@ class _Auditor:
             run = self._runs.take(note.key, now, note)
             intent = by_ref.get(note.order_ref)
             if intent is not None and (run is None or run.reason != Reason.ALREADY_DECIDED.value):
-                self._derived.setdefault(intent.order_ref, intent)
+                self._derived.setdefault(intent.order_ref, []).append(intent)
             if run is None:
                 self._report.untested[f"decisions of {note.strategy}: the trail does not have them"] += 1
                 continue
@@ -148,7 +148,7 @@ class _Auditor:
         intent = decide_leaving(record).intent
         run = self._runs.take((position.strategy, position.symbol, TrailKind.EXIT), record.now)
         if intent is not None:
-            self._derived.setdefault(intent.order_ref, intent)
+            self._derived.setdefault(intent.order_ref, []).append(intent)
             return
         ref = exit_ref(record.owner, position.position_id, position.exit_sequence + 1)
         known = self._intents.get(ref)
@@ -156,12 +156,14 @@ class _Auditor:
         self._report.differs(record.now, position.strategy, position.symbol, said, "that the position is held")
         self._accounted.add(ref)
 
-    def _order(self, intent: Intent) -> None:
-        known = self._intents.get(intent.order_ref)
+    def _order(self, derived: Sequence[Intent]) -> None:
+        known = self._intents.get(derived[0].order_ref)
         if known is None:
             self._report.untested["orders: the journal does not have them, for it could not be written then"] += 1
             return
         self._report.orders += 1
+        # One that could not be written is decided again with the next tick of the same bar.
+        intent = next((each for each in derived if each.created_at == known.created_at), derived[0])
         wrong, split = _differing(known, intent), intent
         for each in self._splits:
             if wrong and each.symbol == intent.symbol and each.now >= intent.created_at:

@@ -126,6 +126,8 @@ class History:
 
     async def do_split(self, ratio: int) -> None:
         world = self.story.world
+        if world.journal.is_failing:
+            return  # splits are of replays, whose disk does not fill up unnoticed
         await world.desk.split("AAPL", Decimal(ratio))
         self.story.recording.split(world.clock.now(), "AAPL", Decimal(ratio))
 
