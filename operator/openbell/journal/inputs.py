@@ -21,9 +21,9 @@ from typing import Any
 from openbell.domain.bars import BarSeries
 from openbell.engine.recorded import EvaluationRecord, ExitRecord, Roster, SeriesRef, SplitRecord
 from openbell.journal.bars import BarHistory, matrix_of, ref_of
+from openbell.journal.columns import from_micros, to_micros
 from openbell.journal.exact import InexactError, decode, encode
 from openbell.journal.relaxed import open_relaxed, transaction
-from openbell.journal.schema import from_micros, to_micros
 
 INPUTS = "inputs.db"
 VERSION = 1

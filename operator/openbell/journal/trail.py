@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from openbell.engine.trail import DecisionQuery, Note, Run, RunKey, TrailKind, begun, extended
+from openbell.journal.columns import from_micros, to_micros
 from openbell.journal.relaxed import open_relaxed, transaction
-from openbell.journal.schema import from_micros, to_micros
 
 TRAIL = "trail.db"
 VERSION = 1

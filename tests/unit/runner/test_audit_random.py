@@ -51,7 +51,9 @@ DISTURBANCES = st.one_of(
     st.tuples(st.just("flattening"), st.just(True)),
 )
 Step = tuple[tuple[str, Any] | None, tuple[str, Any], bool]
-STEPS: st.SearchStrategy[Step] = st.tuples(st.none() | st.none() | DISTURBANCES, ACTIONS, st.sampled_from([True, True, True, False]))
+STEPS: st.SearchStrategy[Step] = st.tuples(
+    st.none() | st.none() | DISTURBANCES, ACTIONS, st.sampled_from([True, True, True, False])
+)
 """What is wrong, what happens meanwhile, and whether it is set right afterwards."""
 
 
