@@ -18,7 +18,8 @@ from openbell.journal.inputs import Recorded
 from openbell.resources.load import parse_manifest
 from openbell.runner.asking import ask, silences_of
 from openbell.runner.control import Control, understand
-from openbell.runner.evaluation import limits_of, terms_of
+from openbell.runner.evaluation import terms_of
+from openbell.runner.limits import limits_of
 from openbell.runner.source import Observed
 from openbell.strategies.loader import STRATEGY_TYPES
 

@@ -507,6 +507,8 @@ async def test_making_and_lifting_a_lock_need_the_token() -> None:
         assert (await api.post("/api/locks", json={"detail": "x"})).status_code == 401
         assert (await api.delete("/api/locks/k2v7wq4mzt3a")).status_code == 401
     assert len(runner.view_locks) == 1
+
+
 # -- decisions
 
 
