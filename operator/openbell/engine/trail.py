@@ -21,7 +21,7 @@ from openbell.domain.signals import Signal
 from openbell.engine.cycle import Decision
 from openbell.engine.exits import levels
 
-_NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?\d+(,\d{3})*(\.\d+)?(e[-+]?\d+)?", re.IGNORECASE)
 MAX_DETAIL = 500
 """Characters of a detail that are kept: an exception's text may be of any length."""
 

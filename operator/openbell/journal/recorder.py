@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -23,7 +24,7 @@ from openbell.domain.errors import JournalError
 from openbell.engine.trail import DecisionQuery, Note, Run
 from openbell.journal.inputs import INPUTS, InputsFile
 from openbell.journal.relaxed import is_damage
-from openbell.journal.trail import TRAIL, TrailFile
+from openbell.journal.trail import MAX_AGE, TRAIL, TrailFile
 
 log = structlog.get_logger("openbell.trail")
 
@@ -64,10 +65,12 @@ class Recorder:
         on_drop: Callable[[], None] = lambda: None,
         on_error: Callable[[], None] = lambda: None,
         queue_items: int = QUEUE_ITEMS,
+        max_age: timedelta = MAX_AGE,
     ) -> None:
         self._folder = folder
         self._on_drop = on_drop
         self._on_error = on_error
+        self._max_age = max_age
         self._queue: queue.Queue[_Item] = queue.Queue(queue_items)
         self._trail: TrailFile | None = None
         self._inputs: InputsFile | None = None
@@ -181,7 +184,7 @@ class Recorder:
 
     def _trail_file(self) -> TrailFile:
         if self._trail is None:
-            self._trail = self._opened(lambda: TrailFile(self._folder / TRAIL))
+            self._trail = self._opened(lambda: TrailFile(self._folder / TRAIL, max_age=self._max_age))
         return self._trail
 
     def _inputs_file(self) -> InputsFile:

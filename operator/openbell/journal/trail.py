@@ -17,6 +17,8 @@ VERSION = 1
 MAX_ROWS = 100_000
 """Runs that are kept: about 30 MB."""
 MAX_AGE = timedelta(days=90)
+AGELESS = timedelta(days=36_500)
+"""For a replay, whose time runs through years in seconds: its trail is bounded by rows alone."""
 TRIM_EVERY = 1000
 """New rows between two looks at the bounds, so that the file may hold as many more."""
 
