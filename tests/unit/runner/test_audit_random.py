@@ -21,6 +21,17 @@ SCHEDULERS = (
     {"minConfidence": 0.9},
     {"exits": {"stopLoss": 0.01, "trailing": {"activation": 0.001, "distance": 0.005}}},
     {"maxConcurrentTrades": 1, "risk": {"allowShort": True, "maxOrdersPerMinute": 2}},
+    {
+        "risk": {
+            "symbolCooldownSeconds": 120,
+            "oppositeOrderSeconds": 60,
+            "maxRoundTripsPerDay": 2,
+            "maxStrategyOrdersPerMinute": 1,
+            "maxSymbolExposure": 0.1,
+            "maxDataAgeSeconds": 60,
+            "dayTrading": {"regime": "LegacyPDT"},
+        }
+    },
 )
 STRATEGIES = (
     strategy_manifest(),
