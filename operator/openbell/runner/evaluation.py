@@ -280,7 +280,7 @@ class Evaluation:
                 asked=tuple(opinion.entry.name for opinion in opinions),
                 bars=bars,
                 lots=lots,
-                silences=tuple(each for opinion in opinions for each in silences_of(opinion)),
+                silences=lambda: (each for opinion in opinions for each in silences_of(opinion)),
                 outcomes=outcomes,
                 given={opinion.entry.name: opinion.signals for opinion in opinions if opinion.entry.is_custom},
                 failed={opinion.entry.name: opinion.error for opinion in opinions if opinion.error},

@@ -7,7 +7,7 @@ longer change: words are found and documents are written on the recorder's threa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -32,7 +32,10 @@ from openbell.runner.control import Control, StrategyEntry
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """One evaluation as it went. `given`, `failed`, `tick` and `connected`: see `EvaluationRecord`."""
+    """One evaluation as it went; `silences` is called on the recorder's thread.
+
+    `given`, `failed`, `tick` and `connected`: see `EvaluationRecord`.
+    """
 
     control: Control
     now: datetime
@@ -41,7 +44,7 @@ class Evaluated:
     asked: tuple[str, ...]
     bars: Mapping[tuple[str, int], BarSeries]
     lots: Mapping[tuple[str, str], Decimal]
-    silences: tuple[Silence, ...]
+    silences: Callable[[], Iterable[Silence]]
     outcomes: tuple[Outcome, ...]
     given: Mapping[str, tuple[Signal, ...]]
     failed: Mapping[str, str]
@@ -76,7 +79,7 @@ class Recording:
         """An evaluation is over."""
         self._recorder.tell(
             Told(
-                lambda: entry_notes(evaluated.now, evaluated.silences, evaluated.outcomes),
+                lambda: entry_notes(evaluated.now, evaluated.silences(), evaluated.outcomes),
                 lambda file: self._write(file, evaluated),
             )
         )
