@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -121,12 +121,11 @@ class _Auditor:
             said = f"{signal.action.value} with confidence {signal.confidence:.2f} ({signal.reason})"
             self._report.differs(record.now, signal.strategy, signal.symbol, _run_text(run), said)
         self._notes(record.now, derived)
-        for name in record.failed:
-            self._runs.pass_over(name, record.now)
 
     def _notes(self, now: datetime, derived: Derived) -> None:
         by_ref = {intent.order_ref: intent for intent in derived.intents}
-        for note in entry_notes(now, derived.silences, derived.outcomes):
+        notes = entry_notes(now, derived.silences, derived.outcomes)
+        for note in notes:
             run = self._runs.take(note.key, now, note)
             intent = by_ref.get(note.order_ref)
             if intent is not None and (run is None or run.reason != Reason.ALREADY_DECIDED.value):
@@ -138,7 +137,7 @@ class _Auditor:
             if not _is_same(run, note):
                 self._report.differs(now, note.strategy, note.symbol, _run_text(run), _note_text(note))
         for name in derived.untested:
-            self._runs.pass_over(name, now)
+            self._runs.pass_over(name, now, {note.key for note in notes})
 
     # -- exits and orders --------------------------------------------------------------------------------------
 
@@ -219,6 +218,10 @@ class _Runs:
             self._by_key.setdefault(run.key, []).append(run)
         for found in self._by_key.values():
             found.sort(key=lambda run: run.since)
+        self._entries_of: dict[str, list[RunKey]] = {}
+        for key in self._by_key:
+            if key[2] is TrailKind.ENTRY:
+                self._entries_of.setdefault(key[0], []).append(key)
         self._since = {key: [run.since for run in found] for key, found in self._by_key.items()}
         self._seen: Counter[tuple[RunKey, int]] = Counter()
 
@@ -237,10 +240,10 @@ class _Runs:
         self._seen[key, best] += 1
         return runs[best]
 
-    def pass_over(self, strategy: str, now: datetime) -> None:
-        """Count a strategy's ticks of this moment as looked at."""
-        for key in self._by_key:
-            if key[0] == strategy and key[2] is TrailKind.ENTRY:
+    def pass_over(self, strategy: str, now: datetime, looked_at: Collection[RunKey] = ()) -> None:
+        """Count a strategy's ticks of this moment as looked at, but for those that were."""
+        for key in self._entries_of.get(strategy, ()):
+            if key not in looked_at:
                 self.take(key, now)
 
     def left(self) -> Iterable[tuple[Run, int]]:
