@@ -35,7 +35,8 @@ class SeriesRef:
 class EvaluationRecord:
     """One evaluation. `roster` names the specs in force; `asked` are the strategies that were due, in order.
 
-    `lots` are the strategies' holdings when they were asked. `given` has the signals of strategies whose rule is not
+    `lots` are the strategies' holdings when they were asked; `waiting` the signals of earlier evaluations that were
+    decided again with this one's. `given` has the signals of strategies whose rule is not
     part of this program, `failed` the error of those that could not answer. `tick` is what else the decisions depend
     on, without what follows from bars and specs (signals, terms, limits); None where nobody gave a signal.
     `connected` is whether the broker was there when the decisions were to be carried out.
@@ -52,6 +53,7 @@ class EvaluationRecord:
     tick: Tick | None = None
     given: Mapping[str, tuple[Signal, ...]] = field(default_factory=lambda: _NO_SIGNALS)
     failed: Mapping[str, str] = field(default_factory=lambda: _NO_ERRORS)
+    waiting: tuple[Signal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

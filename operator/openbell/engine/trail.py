@@ -157,12 +157,15 @@ class Silence:
 
 def entry_notes(now: datetime, silences: Iterable[Silence], outcomes: Iterable[Outcome]) -> tuple[Note, ...]:
     """One note for each strategy and symbol. Of several signals the first that was ordered speaks, else the first."""
-    notes = [
-        Note(now, each.strategy, each.symbol, TrailKind.ENTRY, each.reason.value, each.detail) for each in silences
-    ]
     by_key: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
         by_key.setdefault((outcome.signal.strategy, outcome.signal.symbol), []).append(outcome)
+    # A strategy may be silent now, and a signal that it gave before be decided again.
+    notes = [
+        Note(now, each.strategy, each.symbol, TrailKind.ENTRY, each.reason.value, each.detail)
+        for each in silences
+        if (each.strategy, each.symbol) not in by_key
+    ]
     for (strategy, symbol), found in by_key.items():
         first = next((each for each in found if each.order_ref), found[0])
         others = [each for each in found if each is not first]

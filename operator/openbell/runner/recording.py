@@ -34,7 +34,7 @@ from openbell.runner.control import Control, StrategyEntry
 class Evaluated:
     """One evaluation as it went; `silences` is called on the recorder's thread.
 
-    `given`, `failed`, `tick` and `connected`: see `EvaluationRecord`.
+    `given`, `failed`, `tick`, `waiting` and `connected`: see `EvaluationRecord`.
     """
 
     control: Control
@@ -50,6 +50,7 @@ class Evaluated:
     failed: Mapping[str, str]
     connected: bool = True
     tick: Tick | None = None
+    waiting: tuple[Signal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ def record_of(evaluated: Evaluated) -> EvaluationRecord:
         tick=None if tick is None else replace(tick, signals=(), terms={}, limits=RiskLimits()),
         given=evaluated.given,
         failed=evaluated.failed,
+        waiting=evaluated.waiting,
     )
 
 

@@ -92,6 +92,7 @@ class Rederiver:
                 raise UntestableError(f"{name} raises {opinion.error}, and did not when it was recorded")
             signals.extend(opinion.signals)
             silences.extend(silences_of(opinion))
+        signals.extend(record.waiting)
         decisions = self._decide(record, control, tuple(signals))
         if not record.connected:
             decisions = without_broker(decisions)

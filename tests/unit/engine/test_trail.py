@@ -135,6 +135,12 @@ def test_silence_and_ticks_without_an_evaluation_have_their_reasons() -> None:
     ]
 
 
+def test_a_signal_that_waited_speaks_for_a_strategy_that_is_silent_now() -> None:
+    waited = Outcome(make_signal(), Reason.ORDERED, order_ref="ob1.x")
+    (made,) = entry_notes(T0, [Silence("trend", "AAPL", Reason.NO_SIGNAL)], [waited])
+    assert (made.reason, made.order_ref) == ("ORDERED", "ob1.x")
+
+
 def test_a_position_is_held_with_its_price_and_the_levels_around_it() -> None:
     held = held_or_left(make_position(), T0, Decimal("101.5000"), leaving=False)
     assert (held.kind, held.reason, held.detail) == (

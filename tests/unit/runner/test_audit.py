@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
@@ -15,10 +16,11 @@ import pytest
 
 from fakes.recorded import FALLING, RISING, Story, told
 from fakes.trading import scheduler_manifest, strategy_manifest
-from fakes.values import at
+from fakes.values import at, make_signal
 from openbell.domain.signals import Signal
 from openbell.domain.state import TradingState
 from openbell.engine.trail import TrailKind
+from openbell.journal.exact import encode
 from openbell.journal.relaxed import read_only
 from openbell.journal.trail import all_runs
 from openbell.runner.audit import Audit
@@ -276,3 +278,16 @@ async def test_a_position_that_is_held_and_a_market_that_is_closed_are_told_and_
     assert exits[0][0] == "HOLD"
     assert "price 102.5, stop 100.94, target 107.12" in exits[0][1]
     assert exits[1][0] == "STOP_LOSS"
+
+
+async def test_a_signal_that_waited_from_an_earlier_evaluation_is_an_input_of_this_one(folder: Path) -> None:
+    story = await Story(folder).begin()
+    await story.tick(*RISING)
+    await story.end()
+
+    def wait(document: Any) -> None:
+        document["waiting"] = [encode(make_signal(symbol="IBM"))]
+
+    story.alter("evaluation", wait)
+    (said,) = Counter(story.audit().untested)
+    assert said == "decisions of trend: the trail does not have them"
