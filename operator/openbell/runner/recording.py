@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from openbell.domain.bars import BarSeries
 from openbell.domain.positions import Position
@@ -26,8 +26,10 @@ from openbell.journal.inputs import InputsFile
 from openbell.journal.recorder import Recorder, Told
 from openbell.resources.common import API_VERSION
 from openbell.resources.strategy import KIND
-from openbell.risk.view import RiskLimits
+from openbell.risk.view import RiskLimits, RiskView
 from openbell.runner.control import Control, StrategyEntry
+
+T = TypeVar("T", Tick, RiskView)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,12 @@ class Recording:
 
     def evaluated(self, evaluated: Evaluated) -> None:
         """An evaluation is over."""
+        tick = evaluated.tick
+        kept = evaluated if tick is None else replace(evaluated, tick=_own(replace(tick, risk=_own(tick.risk))))
         self._recorder.tell(
             Told(
-                lambda: entry_notes(evaluated.now, evaluated.silences(), evaluated.outcomes),
-                lambda file: self._write(file, evaluated),
+                lambda: entry_notes(kept.now, kept.silences(), kept.outcomes),
+                lambda file: self._write(file, kept),
             )
         )
 
@@ -109,6 +113,13 @@ class Recording:
         if self._roster is None or self._roster[0] is not evaluated.control:
             self._roster = (evaluated.control, roster_of(evaluated.control))
         file.evaluation(record_of(evaluated), self._roster[1], evaluated.bars)
+
+
+def _own(value: T) -> T:
+    """The value with dicts of its own: what the runner goes on to change must not change what is recorded."""
+    found = {field.name: getattr(value, field.name) for field in fields(value)}
+    copies: dict[str, Any] = {name: dict(each) for name, each in found.items() if type(each) is dict}
+    return replace(value, **copies)
 
 
 def record_of(evaluated: Evaluated) -> EvaluationRecord:

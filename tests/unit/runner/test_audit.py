@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -19,11 +20,13 @@ from fakes.trading import scheduler_manifest, strategy_manifest
 from fakes.values import at, make_signal
 from openbell.domain.signals import Signal
 from openbell.domain.state import TradingState
-from openbell.engine.trail import TrailKind
+from openbell.engine.trail import Note, TrailKind
 from openbell.journal.exact import encode
+from openbell.journal.recorder import Told
 from openbell.journal.relaxed import read_only
 from openbell.journal.trail import all_runs
 from openbell.runner.audit import Audit
+from openbell.runner.recording import Evaluated
 from openbell.strategies.api import DataNeeds
 from openbell.strategies.momentum import Momentum
 
@@ -291,3 +294,30 @@ async def test_a_signal_that_waited_from_an_earlier_evaluation_is_an_input_of_th
     story.alter("evaluation", wait)
     (said,) = Counter(story.audit().untested)
     assert said == "decisions of trend: the trail does not have them"
+
+
+async def test_what_changes_after_a_tick_does_not_change_what_was_recorded(folder: Path) -> None:
+    story = await Story(folder).begin()
+    recorded: list[Evaluated] = []
+    tell = story.recording.evaluated
+    held = Event()
+
+    def wait() -> list[Note]:
+        held.wait(10)
+        return []
+
+    story.recorder.tell(Told(wait))
+
+    def evaluated(each: Evaluated) -> None:
+        recorded.append(each)
+        tell(each)
+
+    story.recording.evaluated = evaluated  # type: ignore[method-assign]
+    await story.tick(*RISING)
+    tick = recorded[0].tick
+    assert tick is not None
+    assert isinstance(tick.prices, dict)
+    tick.prices["AAPL"] = Decimal(1)
+    held.set()
+    await story.end()
+    assert sentences(story.audit()) == []
