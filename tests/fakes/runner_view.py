@@ -18,6 +18,7 @@ from openbell.domain.reasons import Reason
 from openbell.domain.signals import Action
 from openbell.domain.state import TradingState, asked_state
 from openbell.domain.statistics import Counters, Statistics
+from openbell.engine.trail import DecisionQuery, Run, TrailKind
 from openbell.telemetry.logs import LogEntry
 from openbell.telemetry.metrics import RunnerMetrics
 from openbell.web.equity import EquityHistory
@@ -214,6 +215,7 @@ class FakeRunner:
     view_positions: tuple[PositionView, ...] = ()
     view_signals: tuple[SignalView, ...] = ()
     view_orders: tuple[OrderView, ...] = ()
+    view_decisions: tuple[Run, ...] = ()
     view_strategies: tuple[StrategyView, ...] = ()
     view_replay: ReplayView | None = None
     view_logs: tuple[LogEntry, ...] = ()
@@ -232,6 +234,7 @@ class FakeRunner:
         self.telemetry = RunnerMetrics(version="0.1.0", process=False)
         self.history = EquityHistory()
         self.calls: list[tuple[str, float]] = []
+        self.asked: list[DecisionQuery] = []
         self.added: list[StrategyRequest] = []
         self.hub = Hub(
             clock=self.clock, queue_length=self.queue_length, on_drop=lambda n: self.telemetry.stream_dropped.inc(n)
@@ -295,6 +298,12 @@ class FakeRunner:
         if self.fail is not None:
             raise self.fail
         return self.view_orders[:limit]
+
+    async def decisions(self, query: DecisionQuery) -> tuple[Run, ...]:
+        if self.fail is not None:
+            raise self.fail
+        self.asked.append(query)
+        return self.view_decisions[: query.limit]
 
     def equity_history(self) -> tuple[EquityPoint, ...]:
         return self.history.points()
@@ -477,6 +486,10 @@ def busy_runner(seed: int = 7, anchor: datetime = NOW) -> FakeRunner:
             bar_time=at(128),
             decided_at=at(128),
         ),
+    )
+    runner.view_decisions = (
+        Run("momentum-tech", "AAPL", TrailKind.EXIT, "HOLD", "40 held, price 249.33", "", at(42), at(0), 84),
+        Run("momentum-tech", "AAPL", TrailKind.ENTRY, "ORDERED", "Buy", "ob1.abcdefgh.a", at(42), at(42), 1),
     )
     runner.view_orders = (
         order(

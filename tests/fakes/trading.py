@@ -38,6 +38,7 @@ from openbell.runner.gate import Gate
 from openbell.runner.ledger import Ledger, SignalRecord
 from openbell.runner.limits import limits_of
 from openbell.runner.locking import Locking
+from openbell.runner.recording import Recording
 from openbell.runner.situation import DataState, Failures, Situation
 from openbell.runner.source import Observed
 from openbell.runner.supervisor import Supervisor
@@ -292,6 +293,11 @@ class World:
         assert wanted is not None
         self.supervisor.want(wanted)
         return control
+
+    def record(self, recording: Recording | None) -> None:
+        """Have every decision recorded, or none."""
+        self.evaluation.recording = recording
+        self.exits.recording = recording
 
     def close(self) -> None:
         self.evaluation.close()

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     WARMUP = "WARMUP"
     STALE_DATA = "STALE_DATA"
     NO_SIGNAL = "NO_SIGNAL"
+    TICK_SKIPPED = "TICK_SKIPPED"
     # signal
     LOW_CONFIDENCE = "LOW_CONFIDENCE"
     INVALID_SIGNAL = "INVALID_SIGNAL"
@@ -98,6 +99,7 @@ TEXTS: dict[Reason, str] = {
     Reason.WARMUP: "not enough bars yet for the strategy",
     Reason.STALE_DATA: "the newest bar is too old",
     Reason.NO_SIGNAL: "the strategy had nothing to say",
+    Reason.TICK_SKIPPED: "the tick came too late, or while the one before was still being evaluated",
     Reason.LOW_CONFIDENCE: "the confidence is below the minimum",
     Reason.INVALID_SIGNAL: "the signal is not well formed",
     Reason.EXPIRED: "the signal's lifetime is over",
@@ -167,3 +169,33 @@ EXIT_TEXTS: dict[ExitReason, str] = {
     ExitReason.BROKER: "the broker reduced the position without an order of ours",
     ExitReason.UNRECORDED: "an order of ours, sent while the journal could not be written, so that its reason is lost",
 }
+
+
+class HoldReason(StrEnum):
+    """Why a position was not left when it was looked at."""
+
+    HOLD = "HOLD"
+    NO_PRICE = "NO_PRICE"
+    LEAVING = "LEAVING"
+    GONE = "GONE"
+
+    @property
+    def text(self) -> str:
+        return HOLD_TEXTS[self]
+
+
+HOLD_TEXTS: dict[HoldReason, str] = {
+    HoldReason.HOLD: "no rule to leave it was reached",
+    HoldReason.NO_PRICE: "there is no usable price, so the price rules wait",
+    HoldReason.LEAVING: "an exit of it is under way",
+    HoldReason.GONE: "the broker holds none of it",
+}
+
+
+def reason_text(name: str) -> str:
+    """The words of any reason; the name itself for one that this version does not know."""
+    for texts in (TEXTS, EXIT_TEXTS, HOLD_TEXTS):
+        for reason, text in texts.items():
+            if reason.value == name:
+                return text
+    return name

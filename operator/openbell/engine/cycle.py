@@ -6,7 +6,7 @@ seeing what the earlier ones of the tick have reserved.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -90,6 +90,16 @@ def decide(tick: Tick) -> tuple[Decision, ...]:
         decision, view = _open(tick, signal, view)
         decisions.append(decision)
     return tuple(decisions)
+
+
+def without_broker(decisions: Iterable[Decision]) -> tuple[Decision, ...]:
+    """The decisions where the broker has gone meanwhile: no intent is made, which would only be written and withdrawn.
+
+    The bar's signal can still be ordered by the next tick.
+    """
+    return tuple(
+        Decision(each.signal, Reason.BROKER_DISCONNECTED) if each.intent is not None else each for each in decisions
+    )
 
 
 def _leave(tick: Tick, signal: Signal, lot: Position) -> Decision:

@@ -14,6 +14,7 @@ from openbell.domain.bars import BarSeries
 from openbell.domain.money import ZERO
 from openbell.domain.reasons import Reason
 from openbell.domain.signals import Action, Signal
+from openbell.engine.trail import Silence
 from openbell.runner.control import StrategyEntry
 from openbell.runner.custom import Loaded, Workshop
 from openbell.runner.worker import WorkerError
@@ -39,6 +40,15 @@ class Opinion:
     signals: tuple[Signal, ...] = ()
     silent: tuple[tuple[str, Reason], ...] = ()
     error: str = ""
+
+
+def silences_of(opinion: Opinion) -> tuple[Silence, ...]:
+    """Why a strategy gave no signal, symbol by symbol."""
+    name = opinion.entry.name
+    if opinion.error:
+        symbols = opinion.entry.spec.symbols
+        return tuple(Silence(name, symbol, Reason.STRATEGY_FAILED, opinion.error) for symbol in symbols)
+    return tuple(Silence(name, symbol, reason) for symbol, reason in opinion.silent)
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ import structlog
 from openbell.domain.clock import SystemClock
 from openbell.domain.errors import JournalError
 from openbell.journal import Journal, JournalState, StoredParameters
+from openbell.journal.recorder import Recorder
 from openbell.runner import documents
 from openbell.runner.accountbook import AccountBook
 from openbell.runner.asking import PATIENCE_SECONDS, Asking
@@ -33,6 +34,7 @@ from openbell.runner.locking import Locking
 from openbell.runner.loops import Loops
 from openbell.runner.loss import JournalLoss
 from openbell.runner.pulse import Pulse
+from openbell.runner.recording import Recording
 from openbell.runner.replaying import ReplayLoop
 from openbell.runner.reporter import Reporter
 from openbell.runner.situation import DataState, Failures, Situation
@@ -90,6 +92,7 @@ class Crew:
         tail: LogTail,
         metrics: RunnerMetrics,
         loss: JournalLoss,
+        recorder: Recorder,
     ) -> None:
         clock, broker = ground.clock, ground.broker
         self._control = control
@@ -142,6 +145,7 @@ class Crew:
             metrics_registry=metrics,
             tail=tail,
             pulse=self.pulse,
+            recorder=recorder,
             hub=Hub(clock=clock, on_drop=lambda dropped: metrics.stream_dropped.inc(dropped)),
         )
         self.exits = Exits(self.situation, ground.market, journal, clock, owner)
@@ -158,7 +162,9 @@ class Crew:
             # A replay decides what a live run decides when nobody is late, however busy the machine is.
             asking=Asking(self.workshop, patience_seconds=None if ground.replay else PATIENCE_SECONDS),
         )
-        self.loops = Loops(self.situation, self.evaluation, self.exits, clock, metrics)
+        self.recording = Recording(recorder)
+        self.evaluation.recording = self.exits.recording = self.recording
+        self.loops = Loops(self.situation, self.evaluation, self.exits, clock, metrics, self.recording)
         self.comparison.on_connected = self.loops.exit_ticker.poke  # exits that were due meanwhile go out at once
         self.reporter = Reporter(
             source,
@@ -219,6 +225,7 @@ class Crew:
         self.situation.known_epoch = max(self.situation.known_epoch, observed.known_epoch)
         self.exits.adopt({name: entry.settings.exits for name, entry in control.entries.items()})
         self.loops.reschedule()
+        self.loops.note_idle()
         if UNREACHABLE in observed.reasons:
             self.reporter.forget()
         self.announce()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -20,18 +20,20 @@ from openbell.domain.money import ZERO
 from openbell.domain.reasons import Reason
 from openbell.domain.signals import Signal
 from openbell.domain.state import TradingState
-from openbell.engine.cycle import Decision, Terms, Tick, decide
+from openbell.engine.cycle import Decision, Terms, Tick, decide, without_broker
 from openbell.engine.exits import is_exit
 from openbell.engine.sizing import SizingRule
+from openbell.engine.trail import Outcome, outcome_of
 from openbell.journal import Journal
 from openbell.market.base import MarketData
 from openbell.market.calendar import RESOLUTION
 from openbell.resources.policies import SizingSpec
-from openbell.runner.asking import Asking, Opinion, SeriesKey
+from openbell.runner.asking import Asking, Opinion, SeriesKey, silences_of
 from openbell.runner.control import Control, StrategyEntry
 from openbell.runner.custom import Workshop
 from openbell.runner.ledger import SignalRecord
 from openbell.runner.limits import limits_of
+from openbell.runner.recording import Evaluated, Recording
 from openbell.runner.riskview import price_ages, risk_view
 from openbell.runner.situation import Situation, open_seconds
 from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
@@ -70,6 +72,7 @@ class Evaluation:
         self._checks_freshness = checks_freshness
         self._asking = asking or Asking(Workshop())
         self.account_listeners: list[Callable[[Account], Awaitable[None]]] = []
+        self.recording: Recording | None = None
 
     def close(self) -> None:
         """Let the evaluation thread go."""
@@ -80,6 +83,8 @@ class Evaluation:
         situation, control = self._situation, self._situation.control
         gate = situation.gate
         if control is None or gate.closing or not situation.fence.holds() or gate.state is TradingState.STOPPED:
+            leads = situation.fence.holds() and not gate.closing
+            self._note_skipped(entries, Reason.STOPPED if leads else Reason.NOT_LEADING)
             return
         started = self._clock.monotonic()
         now = self._clock.now()
@@ -89,11 +94,12 @@ class Evaluation:
         if situation.gate.broker_required and not situation.gate.broker_connected:
             self._count_skipped(entries, Reason.BROKER_DISCONNECTED)
             return
-        answers = await self._asking.ask(entries, bars, situation.ledger_lots(), now, due)
-        await self._act_on(control, answers.soon, now, due)
+        lots = situation.ledger_lots()
+        answers = await self._asking.ask(entries, bars, lots, now, due)
+        await self._act_on(control, answers.soon, bars, lots, now, due)
         if answers.late:
             opinions = await answers.rest()
-            await self._act_on(situation.control or control, opinions, self._clock.now(), due)
+            await self._act_on(situation.control or control, opinions, bars, lots, self._clock.now(), due)
         await self._count(entries, now)
         self._metrics.evaluation_seconds.observe(self._clock.monotonic() - started)
 
@@ -158,10 +164,20 @@ class Evaluation:
 
     # -- taking in what was said -----------------------------------------------------------------------------------
 
-    async def _act_on(self, control: Control, opinions: Iterable[Opinion], now: datetime, due: datetime) -> None:
+    async def _act_on(
+        self,
+        control: Control,
+        opinions: Sequence[Opinion],
+        bars: Mapping[SeriesKey, BarSeries],
+        lots: Mapping[tuple[str, str], Decimal],
+        now: datetime,
+        due: datetime,
+    ) -> None:
         signals = self._take(opinions)
-        decisions = await self._decide(control, signals, now)
-        await self._carry_out(decisions, now, due)
+        tick = await self._tick(control, signals, now)
+        decisions = decide(tick) if tick is not None else ()
+        outcomes, connected = await self._carry_out(decisions, now, due)
+        self._record(control, opinions, bars, lots, tick, outcomes, now, connected=connected)
 
     def _take(self, opinions: Iterable[Opinion]) -> tuple[Signal, ...]:
         signals: list[Signal] = []
@@ -185,9 +201,9 @@ class Evaluation:
 
     # -- deciding ----------------------------------------------------------------------------------------------
 
-    async def _decide(self, control: Control, signals: tuple[Signal, ...], now: datetime) -> tuple[Decision, ...]:
+    async def _tick(self, control: Control, signals: tuple[Signal, ...], now: datetime) -> Tick | None:
         if not signals:
-            return ()
+            return None
         situation = self._situation
         lots = situation.ledger_lots()
         held: dict[str, Decimal] | None = None
@@ -196,7 +212,7 @@ class Evaluation:
             held = None if isinstance(answer, Unknown) else answer
         await situation.read_quotes(self._market, {signal.symbol for signal in signals}, now)
         limits = limits_of(control)
-        tick = Tick(
+        return Tick(
             now=now,
             owner=self._owner,
             epoch=situation.fence.epoch,
@@ -220,36 +236,70 @@ class Evaluation:
             held_by_broker=held,
             ages=price_ages(situation, {signal.symbol for signal in signals}, now) if self._checks_freshness else {},
         )
-        return decide(tick)
 
-    async def _carry_out(self, decisions: Iterable[Decision], now: datetime, due: datetime) -> None:
+    async def _carry_out(
+        self, decisions: Iterable[Decision], now: datetime, due: datetime
+    ) -> tuple[tuple[Outcome, ...], bool]:
         decided = tuple(decisions)
-        if not self._situation.gate.broker_connected:
-            # An intent would only be written and withdrawn; the bar's signal can still be ordered by the next tick.
-            decided = tuple(
-                Decision(each.signal, Reason.BROKER_DISCONNECTED) if each.intent is not None else each
-                for each in decided
-            )
+        connected = self._situation.gate.broker_connected
+        if not connected:
+            decided = without_broker(decided)
         intents = [decision.intent for decision in decided if decision.intent is not None]
         outcome = await self._situation.desk.place(intents)
         if intents:
             self._metrics.order_latency_seconds.observe(max(0.0, (self._clock.now() - due).total_seconds()))
-        for decision in decided:
-            reason = outcome[decision.intent.order_ref] if decision.intent else decision.reason
-            ref = decision.intent.order_ref if decision.intent else None
-            detail = decision.detail
-            if decision.until is not None and reason is decision.reason:
-                detail += f"; not before {decision.until:%Y-%m-%d %H:%M:%S} UTC"
-            record = SignalRecord(decision.signal, now, reason, detail, ref)
+        outcomes = [outcome_of(each, outcome[each.intent.order_ref] if each.intent else None) for each in decided]
+        for each in outcomes:
+            reason = each.reason
+            record = SignalRecord(each.signal, now, reason, each.detail, each.order_ref or None)
             self._situation.ledger.note_signal(record)
             self._metrics.decisions.labels(reason.value).inc()
             self._on_signal(record)
+        return tuple(outcomes), connected
+
+    def _record(
+        self,
+        control: Control,
+        opinions: Sequence[Opinion],
+        bars: Mapping[SeriesKey, BarSeries],
+        lots: Mapping[tuple[str, str], Decimal],
+        tick: Tick | None,
+        outcomes: tuple[Outcome, ...],
+        now: datetime,
+        *,
+        connected: bool,
+    ) -> None:
+        if self.recording is None:
+            return
+        self.recording.evaluated(
+            Evaluated(
+                control=control,
+                now=now,
+                owner=self._owner,
+                epoch=self._situation.fence.epoch,
+                asked=tuple(opinion.entry.name for opinion in opinions),
+                bars=bars,
+                lots=lots,
+                silences=lambda: (each for opinion in opinions for each in silences_of(opinion)),
+                outcomes=outcomes,
+                given={opinion.entry.name: opinion.signals for opinion in opinions if opinion.entry.is_custom},
+                failed={opinion.entry.name: opinion.error for opinion in opinions if opinion.error},
+                connected=connected,
+                tick=tick,
+            )
+        )
 
     # -- counting ----------------------------------------------------------------------------------------------
 
     def _count_skipped(self, entries: Iterable[StrategyEntry], reason: Reason) -> None:
-        for entry in entries:
+        skipped = tuple(entries)
+        for entry in skipped:
             self._count_reason(entry.name, reason)
+        self._note_skipped(skipped, reason)
+
+    def _note_skipped(self, entries: Iterable[StrategyEntry], reason: Reason) -> None:
+        if self.recording is not None:
+            self.recording.not_evaluated(self._clock.now(), entries, reason)
 
     def _count_reason(self, strategy: str, reason: Reason, times: int = 1) -> None:
         self._metrics.decisions.labels(reason.value).inc(times)

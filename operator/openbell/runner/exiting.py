@@ -12,14 +12,15 @@ import structlog
 from openbell.domain.answers import Unknown
 from openbell.domain.clock import Clock
 from openbell.domain.money import PRICE_STEP, ZERO, cents
-from openbell.domain.orders import Intent, Side
 from openbell.domain.positions import ClosedTrade, ExitPolicy, Position
-from openbell.domain.reasons import ExitReason
-from openbell.engine.cycle import exit_intent
-from openbell.engine.exits import Exit, Hold, decide_exit, exit_quantity, levels
+from openbell.domain.reasons import ExitReason, HoldReason, Reason
+from openbell.engine.exits import levels
+from openbell.engine.leaving import Leaving, decide_leaving
+from openbell.engine.recorded import ExitRecord
 from openbell.journal import Journal
 from openbell.market.base import MarketData
 from openbell.market.replay import Levels as ArmedLevels
+from openbell.runner.recording import Look, Recording, look_of
 from openbell.runner.situation import Situation
 
 log = structlog.get_logger("openbell.exits")
@@ -36,6 +37,7 @@ class Exits:
     journal: Journal
     clock: Clock
     owner: str
+    recording: Recording | None = None
     _flat_seen: dict[str, int] = field(default_factory=dict)
 
     def adopt(self, policies: Mapping[str, ExitPolicy]) -> None:
@@ -57,7 +59,12 @@ class Exits:
         now = now or self.clock.now()
         flattening = situation.gate.flattening
         symbols = {position.symbol for position in self._staying()}
-        if not symbols or situation.gate.exit_blocked() is not None or not (situation.is_open() or flattening):
+        blocked = situation.gate.exit_blocked()
+        if blocked is not None or not (situation.is_open() or flattening):
+            self._not_looked(now, blocked or Reason.MARKET_CLOSED)
+            return
+        if not symbols:
+            self._tell([], {}, now)
             return
         if situation.gate.broker_connected:
             await situation.comparison.first_answer()
@@ -66,20 +73,23 @@ class Exits:
         held = None if isinstance(answer, Unknown) else answer
         if held is not None:
             await self._let_go(held, now)
-        intents: list[Intent] = []
+        looks: list[tuple[ExitRecord, Leaving]] = []
         ratcheted: list[Position] = []
         # From here to the sending nothing awaits, so that no fill is booked between looking and keeping.
         for position in self._staying():
-            found = self._decide(position, now, flattening=flattening)
-            if found.best_price != position.best_price:
-                kept = replace(position, best_price=found.best_price)
+            look = self._look(position, held, now, flattening=flattening)
+            leaving = decide_leaving(look)
+            if leaving.found.best_price != position.best_price:
+                kept = replace(position, best_price=leaving.found.best_price)
                 situation.ledger.put_position(kept)
                 if position.policy.trailing is not None:
                     ratcheted.append(kept)
-            if isinstance(found, Exit) and situation.gate.broker_connected:
-                intent = self._intent(position, found, held, now)
-                intents += [intent] if intent is not None else []
-        await situation.desk.place(intents)
+            looks.append((look, leaving))
+            if leaving.intent is not None and situation.gate.broker_connected:
+                log.info("exit.decided", position=position.position_id, reason=leaving.intent.reason)
+        connected = situation.gate.broker_connected
+        outcome = await situation.desk.place([each.intent for _, each in looks if each.intent and connected])
+        self._tell(looks, outcome, now)
         if ratcheted:
             await situation.desk.save_positions(ratcheted)
 
@@ -101,26 +111,40 @@ class Exits:
             closed = self._closed_by_broker(position, now)
             await self.situation.desk.let_go(position, closed)
 
-    def _decide(self, position: Position, now: datetime, *, flattening: bool) -> Exit | Hold:
+    def _look(
+        self, position: Position, held: Mapping[str, Decimal] | None, now: datetime, *, flattening: bool
+    ) -> ExitRecord:
         session = self.situation.calendar.session_at(now)
-        close = session.close if session is not None and self.situation.hours_only else None
-        found = decide_exit(position, self.situation.ledger.quotes.get(position.symbol), now, close)
-        if flattening and isinstance(found, Hold):
-            side = Side.SELL if position.quantity > 0 else Side.BUY
-            return Exit(ExitReason.FLATTEN, side, abs(position.quantity), "stopping", found.best_price)
-        return found
+        return ExitRecord(
+            now=now,
+            owner=self.owner,
+            epoch=self.situation.fence.epoch,
+            position=position,
+            quote=self.situation.ledger.quotes.get(position.symbol),
+            session_close=session.close if session is not None and self.situation.hours_only else None,
+            held=None if held is None else held.get(position.symbol, ZERO),
+            flattening=flattening,
+        )
 
-    def _intent(
-        self, position: Position, found: Exit, held: Mapping[str, Decimal] | None, now: datetime
-    ) -> Intent | None:
-        at_broker = None if held is None else held.get(position.symbol, ZERO)
-        quantity = exit_quantity(position, at_broker)
-        if quantity <= 0:
-            return None
-        price = self.situation.ledger.price_of(position.symbol) or position.best_price
-        limited = replace(found, quantity=quantity)
-        log.info("exit.decided", position=position.position_id, reason=found.reason.value, detail=found.detail)
-        return exit_intent(position, limited, owner=self.owner, epoch=self.situation.fence.epoch, now=now, price=price)
+    def _tell(self, looks: Iterable[tuple[ExitRecord, Leaving]], outcome: Mapping[str, Reason], now: datetime) -> None:
+        """Say of each position why it is held or left; those whose exit is under way were not looked at."""
+        if self.recording is None:
+            return
+        ledger = self.situation.ledger
+        told = [look_of(record, leaving, outcome, ledger.price_of(record.position.symbol)) for record, leaving in looks]
+        looked = {each.position.position_id for each in told}
+        told += [
+            Look(position, ledger.price_of(position.symbol), HoldReason.LEAVING)
+            for position in ledger.open_positions()
+            if position.position_id not in looked
+        ]
+        self.recording.looked(now, told)
+
+    def _not_looked(self, now: datetime, why: Reason) -> None:
+        if self.recording is not None:
+            self.recording.looked(
+                now, [Look(position, None, why) for position in self.situation.ledger.open_positions()]
+            )
 
     def _closed_by_broker(self, position: Position, now: datetime) -> ClosedTrade:
         # At what price is not known here: the broker's own record has it. Ours books what was realised before.

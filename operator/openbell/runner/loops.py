@@ -9,11 +9,13 @@ import structlog
 
 from openbell.domain.clock import Clock
 from openbell.domain.errors import NotLeadingError, OpenbellError, StaleEpochError
+from openbell.domain.reasons import Reason
 from openbell.domain.state import TradingState
 from openbell.market.calendar import next_tick
 from openbell.runner.control import StrategyEntry
 from openbell.runner.evaluation import Evaluation
 from openbell.runner.exiting import Exits
+from openbell.runner.recording import Recording
 from openbell.runner.situation import Situation
 from openbell.runner.ticker import Tick, Ticker
 from openbell.telemetry.metrics import ErrorKind, LoopName, RunnerMetrics
@@ -29,13 +31,20 @@ class Loops:
     """Ticks both loops by what the resource says at the moment of each tick."""
 
     def __init__(
-        self, situation: Situation, evaluation: Evaluation, exits: Exits, clock: Clock, metrics: RunnerMetrics
+        self,
+        situation: Situation,
+        evaluation: Evaluation,
+        exits: Exits,
+        clock: Clock,
+        metrics: RunnerMetrics,
+        recording: Recording | None = None,
     ) -> None:
         self._situation = situation
         self._evaluation = evaluation
         self._exits = exits
         self._metrics = metrics
         self._clock = clock
+        self._recording = recording
         self.evaluation_ticker = Ticker(clock, self._next_evaluation, self._evaluation_grace)
         self.exit_ticker = Ticker(clock, self._next_exit, lambda: float("inf"))
 
@@ -54,10 +63,12 @@ class Loops:
                 log.warning(
                     "evaluation.skipped", due=tick.due.isoformat(), late_seconds=round(tick.lateness_seconds, 3)
                 )
-                continue
-            if not self._situation.is_open():
+                self._note(self._active(), Reason.TICK_SKIPPED)
                 continue
             entries = self._due(tick)
+            if not self._situation.is_open():
+                self._note(entries, Reason.MARKET_CLOSED)
+                continue
             if not entries:
                 continue
             try:
@@ -69,6 +80,17 @@ class Loops:
                 log.error("evaluation.failed", error=str(error))
                 self._situation.ledger.note_error()
                 self._metrics.errors.labels(ErrorKind.INTERNAL.value).inc()
+
+    def note_idle(self) -> None:
+        """Have the trail say of strategies that are off why no tick will ask them."""
+        control, gate = self._situation.control, self._situation.gate
+        entries = control.entries.values() if control is not None else ()
+        off = [entry for entry in entries if gate.state_of(entry.name) is TradingState.STOPPED]
+        self._note(off, Reason.STOPPED if gate.state is TradingState.STOPPED else Reason.STRATEGY_PAUSED)
+
+    def _note(self, entries: Sequence[StrategyEntry], why: Reason) -> None:
+        if self._recording is not None and entries:
+            self._recording.not_evaluated(self._clock.now(), entries, why)
 
     async def exit(self) -> None:
         """The exit loop, until cancelled."""

@@ -14,6 +14,8 @@ from openbell import __version__
 from openbell.domain.clock import Clock
 from openbell.domain.errors import JournalLockedError
 from openbell.journal import Journal, JournalState
+from openbell.journal.recorder import Recorder
+from openbell.journal.trail import AGELESS, MAX_AGE
 from openbell.runner.assembly import Ground, build_ground
 from openbell.runner.control import Control, understand
 from openbell.runner.crew import Crew, Ending, RunnerOptions
@@ -103,6 +105,10 @@ class Runner:
         ground = build_ground(control, data=self._options.data, datasets=self._options.datasets, stack=stack)
         journal = await self._open_journal(ground)
         stack.callback(journal.close)
+        lost = self._metrics.trail_lost.inc
+        max_age = MAX_AGE if ground.replay is None else AGELESS
+        recorder = Recorder(ground.folder / "journal", on_drop=lost, on_error=lost, max_age=max_age)
+        stack.callback(recorder.close)
         state = await journal.load(since=ground.clock.now() - timedelta(days=1))
         owner = state.owner_tag or await journal.adopt_owner(self._options.owner_uid or control.scheduler.uid)
         loss = JournalLoss(ground.folder / "journal")
@@ -123,6 +129,7 @@ class Runner:
             self._tail,
             self._metrics,
             loss,
+            recorder,
         )
         self._crew = crew
         if self._stopping.is_set():

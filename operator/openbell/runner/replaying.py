@@ -40,6 +40,7 @@ log = structlog.get_logger("openbell.replay")
 
 RESULT = "result.json"
 STAND_STILL_SECONDS = 0.2
+TRAIL_SECONDS = 0.002
 SHOWN_DIGITS = 16
 
 
@@ -136,6 +137,7 @@ class ReplayLoop:
         if not self.result.finished:
             for step in self._driver:
                 await self._stand_still()
+                await self._let_the_trail_follow()
                 self._clock.set(step.time)
                 await self._step(step)
             self.result.finished = True
@@ -145,6 +147,12 @@ class ReplayLoop:
             log.info("replay.finished", trades=self.result.trades, digest=self.result.digest)
         self._situation.finished = self.result.sentence()
         self._on_session()
+
+    async def _let_the_trail_follow(self) -> None:
+        """Simulated time has no hurry: a replay's trail is whole, however fast it is stepped."""
+        recording = self._exits.recording
+        while recording is not None and recording.is_behind:  # noqa: ASYNC110 - a thread is waited for
+            await asyncio.sleep(TRAIL_SECONDS)
 
     async def _step(self, step: object) -> None:
         match step:
@@ -189,6 +197,8 @@ class ReplayLoop:
     async def _split(self, each: Split) -> None:
         self._broker.apply_split(each.symbol, each.date, each.ratio)
         await self._situation.desk.split(each.symbol, each.ratio)
+        if self._exits.recording is not None:
+            self._exits.recording.split(self._clock.now(), each.symbol, each.ratio)
         for position in self._situation.ledger.open_positions():
             if position.symbol == each.symbol:
                 after = split_position(position, each.ratio)

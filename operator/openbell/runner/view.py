@@ -10,13 +10,15 @@ from typing import Any, Protocol
 
 from openbell import __version__
 from openbell.domain.clock import Clock
-from openbell.domain.errors import ManifestError
+from openbell.domain.errors import JournalError, ManifestError
 from openbell.domain.money import cents
 from openbell.domain.positions import Position
 from openbell.domain.signals import Signal
 from openbell.domain.statistics import Statistics
 from openbell.engine.exits import levels
+from openbell.engine.trail import DecisionQuery, Run
 from openbell.journal import IntentRecord, Journal
+from openbell.journal.recorder import Recorder
 from openbell.resources import strategy as strategy_kind
 from openbell.resources.common import API_VERSION
 from openbell.risk.locks import Lock
@@ -84,6 +86,7 @@ class View:
     hub: Hub
     equity: EquityHistory = field(default_factory=EquityHistory)
     replay_view: Callable[[], ReplayView | None] = lambda: None
+    recorder: Recorder | None = None
     _started: float = 0.0
     _accounts: Accounts = field(init=False)
 
@@ -243,6 +246,11 @@ class View:
 
     async def orders(self, limit: int) -> Sequence[OrderView]:
         return [order_view(record) for record in await self.journal.orders(limit)]
+
+    async def decisions(self, query: DecisionQuery) -> Sequence[Run]:
+        if self.recorder is None:
+            raise JournalError("this runner keeps no decision trail")
+        return await self.recorder.decisions(query)
 
     def equity_history(self) -> Sequence[EquityPoint]:
         return self.equity.points()

@@ -112,6 +112,9 @@ class RunnerMetrics:
             "pause_ack_seconds", "From seeing a pause or stop to its acknowledgement in the status.", _EVALUATION
         )
         self.journal_commit_seconds = histogram("journal_commit_seconds", "Time of one commit of the journal.", _FAST)
+        self.trail_lost = counter(
+            "trail_lost", "Ticks that the decision trail lost: its queue was full, or its files could not be written."
+        )
         self.loop_lag_seconds = histogram(
             "event_loop_lag_seconds", "How much later than asked for the event loop woke a timer.", _FAST
         )

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 from openbell.domain.limits import LockScope
 from openbell.domain.money import text
 from openbell.domain.orders import IntentKind, IntentState, Side
-from openbell.domain.reasons import Reason
+from openbell.domain.reasons import Reason, reason_text
 from openbell.domain.signals import Action
 from openbell.domain.state import TradingState
 from openbell.domain.statistics import Counters, Statistics
+from openbell.engine.trail import Run, TrailKind
 from openbell.web.view import (
     Execution,
     LogLine,
@@ -265,6 +266,21 @@ class Signal(Body):
     detail: str
 
 
+class Decision(Body):
+    """Why something was or was not done, for as many ticks in a row as it stayed the same."""
+
+    strategy: str
+    symbol: str
+    kind: TrailKind = Field(description="Entry: a strategy was asked. Exit: one of its positions was looked at.")
+    reason: str = Field(description="A reason of an entry, of an exit, or HOLD, NO_PRICE, LEAVING, GONE.")
+    reason_text: str = Field(description="The reason in words.")
+    detail: str = Field(description="The numbers of the newest of these ticks in one clause, empty for none.")
+    order_ref: str | None = Field(description="The order that was decided; null for none.")
+    since: datetime
+    until: datetime
+    count: int = Field(description="Ticks in a row.")
+
+
 class Order(Body):
     """An intent and what the broker made of it."""
 
@@ -385,6 +401,10 @@ class SignalList(Answer):
     signals: list[Signal]
 
 
+class DecisionList(Answer):
+    decisions: list[Decision]
+
+
 class OrderList(Answer):
     orders: list[Order]
 
@@ -458,21 +478,13 @@ def counters_body(counters: Counters) -> CountersBody:
     return CountersBody.model_validate(counters)
 
 
-_REASON_TEXTS = {reason.value: reason.text for reason in Reason}
-
-
-def _reason_text(reason: str) -> str:
-    # A counter kept by an older version may carry a reason that this one does not know.
-    return _REASON_TEXTS.get(reason, reason)
-
-
 def scheduler_stats(status: StatusView, statistics: Statistics) -> SchedulerStats:
     """The statistics answer; the most frequent reason first."""
     reasons: Mapping[str, int] = statistics.total.reasons
     return SchedulerStats(
         stats=_stats(status),
         reasons=[
-            ReasonCount(reason=reason, text=_reason_text(reason), count=count)
+            ReasonCount(reason=reason, text=reason_text(reason), count=count)
             for reason, count in sorted(reasons.items(), key=lambda each: (-each[1], each[0]))
         ],
         strategies={name: counters_body(counters) for name, counters in sorted(statistics.strategies.items())},
@@ -519,6 +531,22 @@ def signal_body(view: SignalView) -> Signal:
         decision=view.decision,
         decision_text=view.decision.text,
         detail=view.detail,
+    )
+
+
+def decision_body(run: Run) -> Decision:
+    """One run of the trail, with its reason in words."""
+    return Decision(
+        strategy=run.strategy,
+        symbol=run.symbol,
+        kind=run.kind,
+        reason=run.reason,
+        reason_text=reason_text(run.reason),
+        detail=run.detail,
+        order_ref=run.order_ref or None,
+        since=run.since,
+        until=run.until,
+        count=run.count,
     )
 
 

@@ -18,6 +18,7 @@ from openbell.domain.reasons import Reason
 from openbell.domain.signals import Action
 from openbell.domain.state import TradingState
 from openbell.domain.statistics import Counters, Statistics
+from openbell.engine.trail import DecisionQuery, Run
 
 Mode: TypeAlias = Literal["Paper", "Live"]
 MarketDataType: TypeAlias = Literal["Broker", "Synthetic", "Replay"]
@@ -401,6 +402,10 @@ class RunnerView(Protocol):
 
     async def lots(self) -> Mapping[str, tuple[LotView, ...]]:
         """FIFO lots by position id, oldest first. A position that is missing: not known."""
+        ...
+
+    async def decisions(self, query: DecisionQuery) -> Sequence[Run]:
+        """The decision trail's runs, newest first. Raises JournalError where the trail cannot be read."""
         ...
 
     def equity_history(self) -> Sequence[EquityPoint]:

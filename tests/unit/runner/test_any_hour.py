@@ -13,9 +13,11 @@ import pytest
 from openbell.brokers.base import ConnectionChanged
 from openbell.brokers.simulated.adapter import SimulatedBroker
 from openbell.brokers.simulated.book import Book
+from openbell.cli.replay import examine
 from openbell.domain.clock import SimulatedClock
 from openbell.domain.orders import Fill, OrderUpdate
 from openbell.journal import Journal
+from openbell.journal.recorder import Recorder
 from openbell.market.synthetic import SyntheticMarket
 from openbell.runner.assembly import Ground
 from openbell.runner.control import understand
@@ -67,6 +69,7 @@ async def crew_at(
         LogTail(),
         RunnerMetrics(version="test", process=False),
         JournalLoss(folder / "journal"),
+        stack.enter_context(closing(Recorder(folder / "journal"))),
     )
     stack.callback(crew.evaluation.close)
     for work in (broker.run(), crew.leadership.run(crew.desk.begin_epoch, nothing)):
@@ -112,6 +115,11 @@ async def test_the_quickstart_enters_and_leaves_within_two_minutes(
     assert total.exits_executed > 0
     assert total.errors == 0
     assert crew.gate.in_sync
+    stack.close()
+    again = examine(tmp_path)
+    assert [difference.sentence() for difference in again.differences] == []
+    assert (again.evaluations, dict(again.untested)) == (60, {})
+    assert again.orders >= total.trades_executed + total.exits_executed
 
 
 async def test_the_example_of_an_own_strategy_trades_too(tmp_path: Path, stack: ExitStack) -> None:
@@ -129,6 +137,13 @@ async def test_the_example_of_an_own_strategy_trades_too(tmp_path: Path, stack: 
     assert counters.exits_executed > 0
     assert counters.errors == 0
     assert {trade.exit_reason for trade in crew.ledger.trades} & {"SIGNAL"}, "it closes by its own rule"
+    stack.close()
+    again = examine(tmp_path)
+    assert [difference.sentence() for difference in again.differences] == []
+    assert list(again.untested) == [
+        "evaluations of streak: it is not part of this program; what it said is taken as given"
+    ]
+    assert again.orders >= counters.trades_executed + counters.exits_executed
 
 
 async def trade_two_minutes(crew: Crew, broker: SimulatedBroker, clock: SimulatedClock, moment: datetime) -> None:

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from fakes.trading import until
+from openbell.cli.replay import examine
 from openbell.domain.positions import ClosedTrade
 from openbell.market.calendar import calendar_for
 from openbell.runner import replaying
@@ -122,7 +123,16 @@ class Replay:
         """Run it to its end."""
         async with self.running(name, owner) as run:
             await run.until_finished()
-            return await run.done()
+            done = await run.done()
+        self.decisions_are_derived_again(name)
+        return done
+
+    def decisions_are_derived_again(self, name: str = "data") -> None:
+        """Every decision that was recorded follows from its recorded inputs."""
+        again = examine(self.root / name)
+        assert [difference.sentence() for difference in again.differences] == []
+        assert dict(again.untested) == {}
+        assert again.orders > 0
 
 
 @dataclass
@@ -302,6 +312,7 @@ async def test_an_order_that_waits_for_the_open_is_split_too(replay: Replay, whi
         waiting = [each.intent.created_at.date() for each in run.crew.desk.in_flight.values()]
         assert set(waiting) <= {LAST}, "nothing of the split day is still held for unfinished"
         split = await run.done()
+    replay.decisions_are_derived_again("split")
     assert split.in_sync == "InSync"
     (after,) = [
         each for each in split.trades if each.symbol == "AAPL" and each.entry_time == closed_by_signal.entry_time

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ import pytest
 
 from fakes import runner_view as fake
 from openbell.domain.errors import ClusterError, JournalError
-from openbell.domain.reasons import Reason
+from openbell.domain.reasons import ExitReason, Reason
 from openbell.domain.state import TradingState
 from openbell.domain.statistics import Counters
+from openbell.engine.trail import DecisionQuery, Run, TrailKind
 from openbell.web.app import create_app
 from openbell.web.routes.page import NOT_BUILT
 from openbell.web.view import Check, HealthView, ReplayView, RunnerView
@@ -506,3 +507,55 @@ async def test_making_and_lifting_a_lock_need_the_token() -> None:
         assert (await api.post("/api/locks", json={"detail": "x"})).status_code == 401
         assert (await api.delete("/api/locks/k2v7wq4mzt3a")).status_code == 401
     assert len(runner.view_locks) == 1
+
+
+# -- decisions
+
+
+async def test_decisions_are_listed_with_their_reasons_in_words() -> None:
+    run = Run("trend", "AAPL", TrailKind.ENTRY, "NO_SIGNAL", "", "", fake.NOW, fake.NOW + timedelta(minutes=4), 5)
+    left = Run("trend", "AAPL", TrailKind.EXIT, "STOP_LOSS", "10 held, price 97", "ob1.x", fake.NOW, fake.NOW, 1)
+    runner = fake.FakeRunner(view_decisions=(left, run))
+    async with client(runner) as api:
+        body = (await api.get("/api/decisions")).json()
+    assert body["decisions"][0]["order_ref"] == "ob1.x"
+    assert body["decisions"][0]["reason_text"] == ExitReason.STOP_LOSS.text
+    assert body["decisions"][1] == {
+        "strategy": "trend",
+        "symbol": "AAPL",
+        "kind": "Entry",
+        "reason": "NO_SIGNAL",
+        "reason_text": "the strategy had nothing to say",
+        "detail": "",
+        "order_ref": None,
+        "since": "2024-12-19T14:30:00Z",
+        "until": "2024-12-19T14:34:00Z",
+        "count": 5,
+    }
+
+
+async def test_decisions_are_asked_for_by_what_a_person_knows() -> None:
+    runner = fake.FakeRunner()
+    asked = {"strategy": "trend", "symbol": "AAPL", "reason": "WARMUP", "since": "2024-12-16T15:00:00+01:00"}
+    async with client(runner) as api:
+        assert (await api.get("/api/decisions", params=asked | {"order_ref": "ob1.x", "limit": 3})).status_code == 200
+        assert (await api.get("/api/decisions")).status_code == 200
+    since = datetime(2024, 12, 16, 14, tzinfo=UTC)
+    assert runner.asked == [DecisionQuery("trend", "AAPL", "WARMUP", since, "ob1.x", 3), DecisionQuery()]
+
+
+@pytest.mark.parametrize(
+    ("params", "named"),
+    [({"limit": 501}, "limit"), ({"since": "2024-12-16T15:00:00"}, "since"), ({"symbols": "A"}, "symbols")],
+)
+async def test_a_wrong_question_for_decisions_is_refused(params: dict[str, str], named: str) -> None:
+    async with client(fake.FakeRunner()) as api:
+        answer = await api.get("/api/decisions", params=params)
+    assert answer.status_code == 422
+    assert named in answer.json()["message"]
+
+
+async def test_a_trail_that_cannot_be_read_is_503() -> None:
+    async with client(fake.FakeRunner(fail=JournalError("the decision trail is closed"))) as api:
+        answer = await api.get("/api/decisions")
+    assert (answer.status_code, answer.json()["message"]) == (503, "the decision trail is closed")
