@@ -73,13 +73,20 @@ def kill_again_and_again(desk: Desk, times: int, rng: random.Random) -> None:
     desk.note(desk.leading(above=desk.epochs[-1]))
 
 
+STATUS_SECONDS = 15.0  # a status that is no transition is written within this time
+
+
 def settle(desk: Desk) -> Object:
-    """Nothing new is opened, and what is open is left by its exits."""
+    """Nothing new is opened, and what is open is left by its exits.
+
+    An entry that works when the pause comes may still fill (pausePolicy.openOrders is Keep), so that what has no
+    position yet is waited for as well: every entry that was counted has been left, and stays so for a while.
+    """
     desk.place.ask(desk.name, paused=True)
+    desk.place.wait(lambda it: says(it, "Paused", "True"), desk.name, 60)
+    time.sleep(2 * STATUS_SECONDS)
     return desk.place.wait(
-        lambda it: says(it, "Paused", "True") and not positions(it) and stats(it, "monitoredPositions") == 0,
-        desk.name,
-        120,
+        lambda it: not positions(it) and stats(it, "tradesExecuted") == stats(it, "exitsExecuted"), desk.name, 120
     )
 
 
