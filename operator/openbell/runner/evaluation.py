@@ -33,6 +33,7 @@ from openbell.risk.view import RiskLimits, RiskView, WorkingEntry
 from openbell.runner.control import Control, StrategyEntry
 from openbell.runner.ledger import SignalRecord
 from openbell.runner.situation import Situation, open_seconds
+from openbell.runner.waiting import WaitingSignals
 from openbell.strategies.api import Context
 from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
 
@@ -77,7 +78,7 @@ class Evaluation:
         self._clock = clock
         self._metrics = metrics
         self._owner = owner
-        self._on_signal = on_signal
+        self._waiting = WaitingSignals(situation, metrics, on_signal)
         self._checks_freshness = checks_freshness
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="evaluation")
 
@@ -101,9 +102,9 @@ class Evaluation:
         opinions = await asyncio.get_running_loop().run_in_executor(
             self._thread, self._ask_all, entries, bars, now, situation.ledger_lots()
         )
-        signals = self._take(opinions)
+        signals = self._waiting.join(control, self._take(opinions), now)
         decisions = await self._decide(control, signals, now)
-        await self._carry_out(decisions, now, due)
+        await self._carry_out(control, decisions, now, due)
         await self._count(entries, now)
         self._metrics.evaluation_seconds.observe(self._clock.monotonic() - started)
 
@@ -287,7 +288,7 @@ class Evaluation:
             ),
         )
 
-    async def _carry_out(self, decisions: Iterable[Decision], now: datetime, due: datetime) -> None:
+    async def _carry_out(self, control: Control, decisions: Iterable[Decision], now: datetime, due: datetime) -> None:
         decided = tuple(decisions)
         if not self._situation.gate.broker_connected:
             # An intent would only be written and withdrawn; the bar's signal can still be ordered by the next tick.
@@ -299,13 +300,7 @@ class Evaluation:
         outcome = await self._situation.desk.place(intents)
         if intents:
             self._metrics.order_latency_seconds.observe(max(0.0, (self._clock.now() - due).total_seconds()))
-        for decision in decided:
-            reason = outcome[decision.intent.order_ref] if decision.intent else decision.reason
-            ref = decision.intent.order_ref if decision.intent else None
-            record = SignalRecord(decision.signal, now, reason, decision.detail, ref)
-            self._situation.ledger.note_signal(record)
-            self._metrics.decisions.labels(reason.value).inc()
-            self._on_signal(record)
+        self._waiting.settle(control, decided, outcome, now)
 
     # -- counting ----------------------------------------------------------------------------------------------
 

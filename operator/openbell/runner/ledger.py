@@ -139,20 +139,32 @@ class Ledger:
             counted[name] = replace(counters, evaluations_run=counters.evaluations_run + 1, last_evaluation=now)
         self.statistics = replace(self.statistics, strategies=MappingProxyType(counted))
 
-    def note_signal(self, record: SignalRecord) -> None:
-        """Keep what was decided of a signal, and count it with its reason."""
+    def note_signal(self, record: SignalRecord, *, again: bool = False, waits: bool = False) -> None:
+        """Keep what was decided of a signal, and count it with its reason.
+
+        A signal that `waits` to be decided again is no rejected trade yet; what is told `again` of it takes the place
+        of what was kept, and does not count the signal a second time.
+        """
+        if again:
+            self._forget(record.signal)
         self.signals.append(record)
-        rejected = 0 if record.reason in NOT_REJECTED else 1
+        rejected = 0 if waits or record.reason in NOT_REJECTED else 1
 
         def change(counters: Counters) -> Counters:
             counted = counters.with_reason(record.reason)
             return replace(
                 counted,
-                signals_generated=counted.signals_generated + 1,
+                signals_generated=counted.signals_generated + (0 if again else 1),
                 trades_rejected=counted.trades_rejected + rejected,
             )
 
         self.count(record.signal.strategy, change)
+
+    def _forget(self, signal: Signal) -> None:
+        for index in range(len(self.signals) - 1, -1, -1):
+            if self.signals[index].signal.key == signal.key:
+                del self.signals[index]
+                return
 
     def note_error(self, strategy: str | None = None) -> None:
         """Count something that went wrong and was survived."""
