@@ -100,10 +100,11 @@ def keep(
     """The queue after these decisions, and those that found no room, as QUEUE_FULL.
 
     What has an intent, or a reason that does not pass, does not wait. Exits come first and always have room; openings
-    wait in the order of their rank, `capacity` of them.
+    wait in the order of their rank, `capacity` of them. No two are of one strategy and symbol: of those, all but one
+    are decided as CONFLICT.
     """
     exits: list[Waiting] = []
-    openings: dict[tuple[str, str], Waiting] = {}
+    openings: list[Waiting] = []
     for decision in sorted(decisions, key=lambda each: _order(each.signal)):
         signal = decision.signal
         if decision.intent is not None or not decision.reason.is_passing:
@@ -112,10 +113,9 @@ def keep(
         if is_exit(signal, lots.get((signal.strategy, signal.symbol), ZERO)):
             exits.append(waiting)
         else:
-            openings.setdefault((signal.strategy, signal.symbol), waiting)
-    kept = tuple(openings.values())
-    full = tuple(Decision(each.signal, Reason.QUEUE_FULL, each.reason.text) for each in kept[capacity:])
-    return (*exits, *kept[:capacity]), full
+            openings.append(waiting)
+    full = tuple(Decision(each.signal, Reason.QUEUE_FULL, each.reason.text) for each in openings[capacity:])
+    return (*exits, *openings[:capacity]), full
 
 
 def _order(signal: Signal) -> tuple[float, str, str]:
