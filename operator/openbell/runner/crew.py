@@ -27,6 +27,7 @@ from openbell.runner.ledger import Ledger
 from openbell.runner.lifecycle import Lifecycle
 from openbell.runner.loops import Loops
 from openbell.runner.loss import JournalLoss
+from openbell.runner.pacer import Pacer
 from openbell.runner.pulse import Pulse
 from openbell.runner.replaying import ReplayLoop
 from openbell.runner.reporter import Reporter
@@ -117,6 +118,7 @@ class Crew:
             failures=Failures(),
             calendar=calendar_of(control.spec.market),
             lease_holder=self.leadership.holder,
+            pacer=Pacer(is_used=ground.replay is None),
         )
         self.pulse = Pulse(SystemClock())
         self.lifecycle = Lifecycle(source, self.supervisor, options.data)

@@ -132,6 +132,7 @@ class Evaluation:
 
     async def _read_bars(self, entries: Iterable[StrategyEntry], now: datetime) -> dict[SeriesKey, BarSeries]:
         needs: dict[SeriesKey, int] = {}
+        keys: dict[str, list[SeriesKey]] = {}
         for entry in entries:
             try:
                 data = entry.strategy.data(entry.parameters, entry.settings.bar_seconds)
@@ -139,7 +140,8 @@ class Evaluation:
                 continue
             for symbol in entry.spec.symbols:
                 key = (symbol, data.bar_seconds)
-                needs[key] = max(needs.get(key, 0), data.warmup)
+                needs[key] = max(needs.get(key, 0), data.warmup, self._situation.bars_for_pace(entry))
+                keys.setdefault(entry.name, []).append(key)
         read: dict[SeriesKey, BarSeries] = {}
         problems: list[str] = []
         for (symbol, bar_seconds), count in needs.items():
@@ -155,6 +157,7 @@ class Evaluation:
                 self._metrics.errors.labels(ErrorKind.DATA.value).inc()
                 self._situation.ledger.note_error()
         self._situation.note_bars(problems, read.values())
+        self._situation.follow_pace({name: [read[key] for key in known if key in read] for name, known in keys.items()})
         return read
 
     def _staleness(self, series: BarSeries, now: datetime) -> str:

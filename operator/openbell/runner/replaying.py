@@ -83,7 +83,7 @@ def trade_line(trade: ClosedTrade) -> str:
 
 def manifest_of(control: Control) -> str:
     """Everything in the manifests that decides a replay's trades, as canonical JSON."""
-    aside = {"enabled", "paused", "pause_policy", "stop_policy", "runner", "api", "journal"}
+    aside = {"adaptive", "enabled", "paused", "pause_policy", "stop_policy", "runner", "api", "journal"}
     manifest = {
         "scheduler": control.spec.model_dump(mode="json", exclude=aside),
         "strategies": {
