@@ -31,7 +31,7 @@ from openbell.market.calendar import RESOLUTION
 from openbell.resources.policies import SizingSpec
 from openbell.risk.view import RiskLimits, RiskView, WorkingEntry
 from openbell.runner.control import Control, StrategyEntry
-from openbell.runner.ledger import SignalRecord
+from openbell.runner.ledger import SignalRecord, Tally
 from openbell.runner.situation import Situation, open_seconds
 from openbell.runner.waiting import WaitingSignals
 from openbell.strategies.api import Context
@@ -217,6 +217,7 @@ class Evaluation:
 
     def _take(self, opinions: Iterable[Opinion]) -> tuple[Signal, ...]:
         signals: list[Signal] = []
+        silent: dict[str, Tally] = {}
         for opinion in opinions:
             name = opinion.entry.name
             if opinion.error:
@@ -227,10 +228,12 @@ class Evaluation:
             else:
                 self._situation.failures.succeeded(name)
                 signals.extend(opinion.signals)
-                for reason, times in Counter(opinion.silent).items():
-                    self._count_reason(name, reason, times)
-        for signal in signals:
-            self._metrics.signals.labels(signal.action.value).inc()
+                silent[name] = Tally(reasons=Counter(reason.value for reason in opinion.silent))
+        self._situation.ledger.count_reasons(silent)
+        for value, times in sum((tally.reasons for tally in silent.values()), Counter()).items():
+            self._metrics.decisions.labels(value).inc(times)
+        for action, times in Counter(signal.action for signal in signals).items():
+            self._metrics.signals.labels(action.value).inc(times)
         return tuple(signals)
 
     # -- deciding ----------------------------------------------------------------------------------------------
@@ -309,11 +312,8 @@ class Evaluation:
 
     def _count_skipped(self, entries: Iterable[StrategyEntry], reason: Reason) -> None:
         for entry in entries:
-            self._count_reason(entry.name, reason)
-
-    def _count_reason(self, strategy: str, reason: Reason, times: int = 1) -> None:
-        self._metrics.decisions.labels(reason.value).inc(times)
-        self._situation.ledger.count(strategy, lambda counters: counters.with_reason(reason, times))
+            self._metrics.decisions.labels(reason.value).inc()
+            self._situation.ledger.count(entry.name, lambda counters: counters.with_reason(reason))
 
     async def _count(self, entries: Iterable[StrategyEntry], now: datetime) -> None:
         ledger = self._situation.ledger

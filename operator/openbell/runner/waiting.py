@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from datetime import datetime
 
@@ -10,7 +11,7 @@ from openbell.domain.signals import Signal, SignalKey
 from openbell.engine.cycle import Decision
 from openbell.engine.queue import SignalQueue, join, keep
 from openbell.runner.control import Control
-from openbell.runner.ledger import SignalRecord
+from openbell.runner.ledger import Noted, SignalRecord
 from openbell.runner.situation import Situation
 from openbell.telemetry.metrics import RunnerMetrics
 
@@ -32,8 +33,7 @@ class WaitingSignals:
             return fresh
         lots = self._situation.ledger_lots()
         joined = join(self.queue, fresh, now=now, standings=self._standings(control), lots=lots)
-        for each in joined.gone:
-            self._tell(each, now, each.reason, again=True)
+        self._tell([_noted(each, now, each.reason, again=True) for each in joined.gone])
         self._known = joined.known
         self.queue = tuple(each for each in self.queue if each.signal.key in joined.known)
         return joined.signals
@@ -47,31 +47,38 @@ class WaitingSignals:
         self.queue, full = keep(decided, standings=self._standings(control), lots=lots)
         waiting = {each.signal.key: each.reason for each in self.queue}
         dropped = {each.signal.key: each for each in full}
+        noted: list[Noted] = []
         for decision in decided:
             key = decision.signal.key
             again = key in self._known
             if decision.intent is not None:
-                self._tell(decision, now, outcome[decision.intent.order_ref], again=again)
+                noted.append(_noted(decision, now, outcome[decision.intent.order_ref], again=again))
             elif waiting.get(key) is decision.reason:
                 if self._known.get(key) is not decision.reason:
-                    self._tell(decision, now, decision.reason, again=again, waits=True)
+                    noted.append(_noted(decision, now, decision.reason, again=again, waits=True))
             elif key in dropped and decision.reason.is_passing:
-                self._tell(dropped[key], now, Reason.QUEUE_FULL, again=again)
+                noted.append(_noted(dropped[key], now, Reason.QUEUE_FULL, again=again))
             else:
-                self._tell(decision, now, decision.reason, again=again)
+                noted.append(_noted(decision, now, decision.reason, again=again))
+        self._tell(noted)
         self._metrics.signals_waiting.set(len(self.queue))
 
     def _standings(self, control: Control) -> dict[str, Hashable]:
         epoch = self._situation.fence.epoch
         return {name: (control.generation, entry.generation, epoch) for name, entry in control.entries.items()}
 
-    def _tell(self, decision: Decision, now: datetime, reason: Reason, *, again: bool, waits: bool = False) -> None:
-        detail = decision.detail
-        if waits:
-            until = f"it is decided again until {decision.signal.valid_until:%H:%M:%S} UTC"
-            detail = f"{detail}; {until}" if detail else until
-        ref = decision.intent.order_ref if decision.intent else None
-        record = SignalRecord(decision.signal, now, reason, detail, ref)
-        self._situation.ledger.note_signal(record, again=again, waits=waits)
-        self._metrics.decisions.labels(reason.value).inc()
-        self._on_signal(record)
+    def _tell(self, noted: list[Noted]) -> None:
+        self._situation.ledger.note_signals(noted)
+        for reason, times in Counter(each.record.reason for each in noted).items():
+            self._metrics.decisions.labels(reason.value).inc(times)
+        for each in noted:
+            self._on_signal(each.record)
+
+
+def _noted(decision: Decision, now: datetime, reason: Reason, *, again: bool, waits: bool = False) -> Noted:
+    detail = decision.detail
+    if waits:
+        until = f"it is decided again until {decision.signal.valid_until:%H:%M:%S} UTC"
+        detail = f"{detail}; {until}" if detail else until
+    ref = decision.intent.order_ref if decision.intent else None
+    return Noted(SignalRecord(decision.signal, now, reason, detail, ref), again=again, waits=waits)
