@@ -7,7 +7,8 @@ journal; two of them give a signal on each symbol, twenty orders a bar. Beside i
 strategies asked by a bare loop, and two commits of a journal on the same disk.
 
 Exits: a position whose price falls through its stop at any moment of the exit interval of a second, while ten thousand
-evaluations follow each other without a pause on the evaluation thread.
+evaluations follow each other without a pause on the evaluation thread. Beside it: how late another process that does
+nothing else wakes at the same ticks, which is what the machine itself was late by.
 """
 
 from __future__ import annotations
@@ -71,10 +72,13 @@ class Result:
     exit_p99_ms: float
     exit_after_tick_p50_ms: float
     exit_after_tick_p99_ms: float
+    sleeper_p50_ms: float
+    sleeper_p99_ms: float
 
     def lines(self) -> Iterator[str]:
         p50, p99 = self.order_p50_ms / self.bare_p50_ms, self.order_p99_ms / self.bare_p99_ms
         allowed = self.exit_interval_ms + 30
+        sleeper = f"{self.sleeper_p50_ms:7.1f} {self.sleeper_p99_ms:7.1f}"
         orders = f"{self.order_p50_ms:7.1f} {self.order_p99_ms:7.1f}"
         exits = f"{self.exit_p50_ms:7.1f} {self.exit_p99_ms:7.1f}"
         after = f"{self.exit_after_tick_p50_ms:7.1f} {self.exit_after_tick_p99_ms:7.1f}"
@@ -83,6 +87,7 @@ class Result:
         yield f"  as a ratio of the bare ones (goal 2)               {p50:7.2f} {p99:7.2f}"
         yield f"stop crossed → exit sent, p50 / p99 ms ({allowed:.0f})       {exits}"
         yield f"  after the exit loop's tick was due (30)            {after}"
+        yield f"  a process that only sleeps until these ticks       {sleeper}"
 
 
 class TimedBroker(ScriptedBroker):
@@ -200,8 +205,19 @@ async def measure_orders(folder: Path, rounds: int) -> tuple[list[float], list[f
     return bare[1:], found[1:]
 
 
-async def measure_exits(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds from the crossing of a stop to its exit, and from the first tick after the crossing that was due."""
+SLEEPER = """
+import sys, time
+while True:
+    due = int(time.time()) + 1
+    while time.time() < due:
+        time.sleep(due - time.time())
+    sys.stdout.write(f"{due} {time.time() - due}\\n")
+    sys.stdout.flush()
+"""
+
+
+async def measure_exits(folder: Path, rounds: int) -> tuple[list[float], list[float], list[float]]:
+    """Seconds from the crossing of a stop to its exit, from the first tick due after it, and of the sleeper there."""
     world, broker, market = await world_of(folder / "exits", SATURATING_SYMBOLS, 0)
     control = world.situation.control
     assert control is not None
@@ -211,11 +227,13 @@ async def measure_exits(folder: Path, rounds: int) -> tuple[list[float], list[fl
         while True:
             await world.evaluation.run(entries, datetime.now(UTC))
 
+    sleeper = await asyncio.create_subprocess_exec(sys.executable, "-c", SLEEPER, stdout=asyncio.subprocess.PIPE)
     tasks = [asyncio.create_task(saturate()), asyncio.create_task(loops_of(world).exit())]
     at_random = random.Random(1)
     policy = encode_policy(ExitPolicy(stop_loss=0.02))
     crossed: list[float] = []
     ticked: list[float] = []
+    dues: list[int] = []
     for number in range(rounds + 1):
         market.held_price = 100.0
         entry = make_intent(f"e{number}", symbol=HELD, strategy="s-000", exits=policy, epoch=1)
@@ -229,13 +247,17 @@ async def measure_exits(folder: Path, rounds: int) -> tuple[list[float], list[fl
         due = since.replace(microsecond=0) + timedelta(seconds=EXIT_SECONDS)
         crossed.append((moment - since).total_seconds())
         ticked.append((moment - due).total_seconds())
+        dues.append(int(due.timestamp()))
         await fill(world, exit_order, 97.0)
         broker.says()
         broker.sent.clear()
     for task in tasks:
         task.cancel()
     world.close()
-    return crossed[1:], ticked[1:]
+    sleeper.terminate()
+    said, _ = await sleeper.communicate()
+    late = dict(line.split() for line in said.decode().splitlines())
+    return crossed[1:], ticked[1:], [float(late[str(due)]) for due in dues[1:]]
 
 
 async def fill(world: World, intent: Intent, price: float) -> None:
@@ -263,7 +285,7 @@ def percentile(values: list[float], share: float) -> float:
 
 async def measure(folder: Path, rounds: int) -> Result:
     bare, orders = await measure_orders(folder, rounds)
-    crossed, ticked = await measure_exits(folder, rounds)
+    crossed, ticked, sleeper = await measure_exits(folder, rounds)
     return Result(
         rounds=rounds,
         bare_p50_ms=statistics.median(bare) * 1000,
@@ -275,6 +297,8 @@ async def measure(folder: Path, rounds: int) -> Result:
         exit_p99_ms=percentile(crossed, 0.99) * 1000,
         exit_after_tick_p50_ms=statistics.median(ticked) * 1000,
         exit_after_tick_p99_ms=percentile(ticked, 0.99) * 1000,
+        sleeper_p50_ms=statistics.median(sleeper) * 1000,
+        sleeper_p99_ms=percentile(sleeper, 0.99) * 1000,
     )
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/lateness.py [--ticks N] [--json FILE]
 
-Both tick ten times a second in one process, half a tick apart, so that they meet the same machine and not each other.
-The runner's ticks run on its own event loop with its switch interval.
+Both wait for the same moments, ten a second, in one process: whatever the machine does at such a moment meets both. The
+runner's ticks run on its own event loop with its switch interval.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ def next_due(after: datetime) -> datetime:
 
 
 def sleep_bare(count: int, found: list[float]) -> None:
-    """Sleep until the middle between two ticks, again and again."""
-    half = INTERVAL / 2
-    due = next_due(datetime.now(UTC)) + half
+    """Sleep until each of the moments, again and again."""
+    last = datetime.now(UTC)
     for _ in range(count):
-        time.sleep(max(0.0, (due - datetime.now(UTC)).total_seconds()))
-        now = datetime.now(UTC)
+        due = next_due(last)
+        while (now := datetime.now(UTC)) < due:
+            time.sleep((due - now).total_seconds())
         found.append((now - due).total_seconds())
-        due = next_due(now - half) + half
+        last = now
 
 
 async def measure(count: int) -> Result:

@@ -54,12 +54,13 @@ class Pace:
         return (LEVEL_LOOKBACKS + 1) * self.lookback + 1
 
 
-def next_interval(pace: Pace, current_seconds: int, series: Iterable[BarSeries]) -> int:
-    """The interval from now on, where it is `current_seconds` now; the base where no symbol has bars enough."""
-    ratios = [ratio for each in series if (ratio := variance_ratio(each, pace.lookback)) is not None]
-    if not ratios:
-        return pace.base_seconds
-    return choose(pace, current_seconds, sum(ratios) / len(ratios))
+def next_interval(pace: Pace, current_seconds: int, ratios: Iterable[float | None]) -> int:
+    """The interval from now on, where it is `current_seconds` now, by the symbols' variance ratios.
+
+    The base where no symbol has bars enough.
+    """
+    known = [ratio for ratio in ratios if ratio is not None]
+    return choose(pace, current_seconds, sum(known) / len(known)) if known else pace.base_seconds
 
 
 def variance_ratio(series: BarSeries, lookback: int) -> float | None:

@@ -138,10 +138,10 @@ class Evaluation:
                 data = entry.strategy.data(entry.parameters, entry.settings.bar_seconds)
             except Exception:  # noqa: BLE001, S112 - foreign code: `_ask` meets the same error, and tells it
                 continue
-            for symbol in entry.spec.symbols:
-                key = (symbol, data.bar_seconds)
-                needs[key] = max(needs.get(key, 0), data.warmup, self._situation.bars_for_pace(entry))
-                keys.setdefault(entry.name, []).append(key)
+            count = max(data.warmup, self._situation.bars_for_pace(entry))
+            keys[entry.name] = [(symbol, data.bar_seconds) for symbol in entry.spec.symbols]
+            for key in keys[entry.name]:
+                needs[key] = max(needs.get(key, 0), count)
         read: dict[SeriesKey, BarSeries] = {}
         problems: list[str] = []
         for (symbol, bar_seconds), count in needs.items():
@@ -157,7 +157,7 @@ class Evaluation:
                 self._metrics.errors.labels(ErrorKind.DATA.value).inc()
                 self._situation.ledger.note_error()
         self._situation.note_bars(problems, read.values())
-        self._situation.follow_pace({name: [read[key] for key in known if key in read] for name, known in keys.items()})
+        self._situation.follow_pace(keys, read)
         return read
 
     def _staleness(self, series: BarSeries, now: datetime) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from openbell.domain.bars import BarSeries
-from openbell.engine.pacing import Pace, next_interval
+from openbell.engine.pacing import Pace, next_interval, variance_ratio
 from openbell.resources.scheduler import SchedulerSpec
 from openbell.runner.control import Control, StrategyEntry
+
+SeriesKey: TypeAlias = tuple[str, int]
+"""Symbol and seconds of a bar."""
 
 
 @dataclass(slots=True)
@@ -38,14 +42,23 @@ class Pacer:
         pace = self._pace_of(spec, entry)
         return 0 if pace is None else pace.bars_needed
 
-    def follow(self, control: Control, series: Mapping[str, Iterable[BarSeries]]) -> None:
+    def follow(
+        self, control: Control, keys: Mapping[str, Iterable[SeriesKey]], read: Mapping[SeriesKey, BarSeries]
+    ) -> None:
         """Choose the intervals of these strategies anew by their bars; those that are gone are forgotten."""
         self._chosen = {name: chosen for name, chosen in self._chosen.items() if name in control.entries}
-        for name, read in series.items():
+        ratios: dict[SeriesKey, float | None] = {}  # strategies share their symbols
+        for name, of_strategy in keys.items():
             entry = control.entries.get(name)
             pace = None if entry is None else self._pace_of(control.spec, entry)
-            if entry is not None and pace is not None:
-                self._chosen[name] = pace, next_interval(pace, self.interval_of(control.spec, entry), read)
+            if entry is None or pace is None:
+                continue
+            known = [key for key in of_strategy if key in read]
+            for key in known:
+                if key not in ratios:
+                    ratios[key] = variance_ratio(read[key], pace.lookback)
+            interval = next_interval(pace, self.interval_of(control.spec, entry), [ratios[key] for key in known])
+            self._chosen[name] = pace, interval
 
     def _pace_of(self, spec: SchedulerSpec, entry: StrategyEntry) -> Pace | None:
         adaptive = spec.adaptive

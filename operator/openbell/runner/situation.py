@@ -183,10 +183,12 @@ class Situation:
         """Bars that a strategy's interval is chosen by."""
         return self.pacer.bars_needed(self.spec, entry) if self.spec else 0
 
-    def follow_pace(self, series: Mapping[str, Iterable[BarSeries]]) -> None:
-        """Choose the intervals of these strategies by their bars."""
-        if self.control is not None:
-            self.pacer.follow(self.control, series)
+    def follow_pace(
+        self, keys: Mapping[str, Iterable[tuple[str, int]]], read: Mapping[tuple[str, int], BarSeries]
+    ) -> None:
+        """Choose the intervals of these strategies by the bars that were read, which `keys` names for each."""
+        if self.control is not None and self.control.spec.adaptive.enabled:
+            self.pacer.follow(self.control, keys, read)
 
     # -- money -------------------------------------------------------------------------------------------------
 

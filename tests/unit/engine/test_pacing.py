@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -31,6 +32,10 @@ def moves(*returns: float, bar_seconds: int = 60, holes: frozenset[int] = frozen
     return BarSeries.from_bars("AAPL", bar_seconds, bars)
 
 
+def interval(pace: Pace, current: int, series: Sequence[BarSeries]) -> int:
+    return next_interval(pace, current, [variance_ratio(each, pace.lookback) for each in series])
+
+
 def steady(size: float, count: int) -> list[float]:
     return [size * (-1) ** index for index in range(count)]
 
@@ -47,20 +52,20 @@ def test_the_variance_ratio_is_the_square_of_the_volatilities_ratio() -> None:
 
 @pytest.mark.parametrize(("times", "seconds"), [(0.4, 240), (0.71, 120), (1.0, 60), (1.42, 30), (2.0, 15), (9.0, 15)])
 def test_twice_the_volatility_is_a_quarter_of_the_interval(times: float, seconds: int) -> None:
-    assert next_interval(PACE, 60, [excited(times)]) == seconds
+    assert interval(PACE, 60, [excited(times)]) == seconds
 
 
 def test_over_several_symbols_the_mean_counts() -> None:
     quiet, usual, wild = excited(0.5), excited(1.0), excited(2.0)
-    assert next_interval(PACE, 60, [*[usual] * 4, wild]) == 60  # a variance of 1.6 does not yet halve it
-    assert next_interval(PACE, 60, [usual, wild, wild]) == 15
-    assert next_interval(PACE, 60, [quiet, quiet, quiet, quiet, usual]) == 120
+    assert interval(PACE, 60, [*[usual] * 4, wild]) == 60  # a variance of 1.6 does not yet halve it
+    assert interval(PACE, 60, [usual, wild, wild]) == 15
+    assert interval(PACE, 60, [quiet, quiet, quiet, quiet, usual]) == 120
 
 
 def test_without_bars_enough_the_interval_is_the_resources_own() -> None:
     assert variance_ratio(moves(*steady(0.001, 2 * LOOKBACK - 1)), LOOKBACK) is None
-    assert next_interval(PACE, 15, []) == 60
-    assert next_interval(PACE, 15, [moves(0.001)]) == 60
+    assert interval(PACE, 15, []) == 60
+    assert interval(PACE, 15, [moves(0.001)]) == 60
 
 
 def test_the_night_is_no_volatility_of_the_morning() -> None:
@@ -81,9 +86,9 @@ def test_daily_bars_have_a_night_between_each_two() -> None:
 
 def test_a_price_that_stood_still_and_moves_is_looked_at_as_often_as_may_be() -> None:
     still = [0.0] * (LEVEL_LOOKBACKS * LOOKBACK)
-    assert next_interval(PACE, 60, [moves(*still, *steady(0.001, LOOKBACK))]) == 15
-    assert next_interval(PACE, 60, [moves(*still, *[0.0] * LOOKBACK)]) == 60
-    assert next_interval(PACE, 60, [moves(*steady(0.001, LEVEL_LOOKBACKS * LOOKBACK), *[0.0] * LOOKBACK)]) == 240
+    assert interval(PACE, 60, [moves(*still, *steady(0.001, LOOKBACK))]) == 15
+    assert interval(PACE, 60, [moves(*still, *[0.0] * LOOKBACK)]) == 60
+    assert interval(PACE, 60, [moves(*steady(0.001, LEVEL_LOOKBACKS * LOOKBACK), *[0.0] * LOOKBACK)]) == 240
 
 
 def test_a_price_that_is_none_says_nothing() -> None:
@@ -97,7 +102,7 @@ def test_a_price_that_is_none_says_nothing() -> None:
 def test_a_base_outside_of_the_bounds_is_kept() -> None:
     hourly = Pace(3600, 15, 240, LOOKBACK)
     assert not hourly.is_adaptive
-    assert next_interval(hourly, 3600, [excited(9.0)]) == 3600
+    assert interval(hourly, 3600, [excited(9.0)]) == 3600
 
 
 @pytest.mark.parametrize(
