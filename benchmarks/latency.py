@@ -170,6 +170,17 @@ def ask_bare(entries: list[StrategyEntry], series: Mapping[str, BarSeries], now:
             tuple(entry.strategy.evaluate(context))
 
 
+async def whole_bar(broker: TimedBroker) -> list[Intent]:
+    """All orders of the next bar that has all of them; one that the machine was too late for has fewer."""
+    async with asyncio.timeout(30):
+        while True:
+            for end in {intent.bar_time for intent in broker.sent}:
+                of_bar = [intent for intent in broker.sent if intent.bar_time == end]
+                if len(of_bar) == SIGNALS:
+                    return of_bar
+            await asyncio.sleep(0.005)
+
+
 async def measure_orders(folder: Path, rounds: int) -> tuple[list[float], list[float]]:
     """Seconds of the bare work, and of the runner from a bar's end to its last order, round by round."""
     world, broker, market = await world_of(folder / "orders", SYMBOLS, EAGER)
@@ -183,19 +194,15 @@ async def measure_orders(folder: Path, rounds: int) -> tuple[list[float], list[f
     bare: list[float] = []
     found: list[float] = []
     while len(found) < rounds + 1:
-        now = datetime.now(UTC)
-        await asyncio.sleep(1.5 - now.microsecond / 1e6)  # the middle of the next bar, when its orders are out
-        sent = list(broker.sent)
-        assert len(sent) == SIGNALS, f"{len(sent)} orders"
-        ends = {intent.bar_time for intent in sent}
-        assert len(ends) == 1, "the orders of one bar"
-        found.append((max(broker.times[intent.order_ref] for intent in sent) - ends.pop()).total_seconds())
-        for intent in sent:
+        sent = await whole_bar(broker)
+        ends = sent[0].bar_time
+        found.append((max(broker.times[intent.order_ref] for intent in sent) - ends).total_seconds())
+        for intent in list(broker.sent):
             await world.desk.on_update(OrderUpdate(intent.order_ref, IntentState.CANCELLED, "b"))
         broker.sent.clear()
         broker.times.clear()
         began = time.perf_counter()
-        await asyncio.to_thread(ask_bare, entries, market.series(), now)
+        await asyncio.to_thread(ask_bare, entries, market.series(), ends)
         await other.commit_intents(sent)
         await other.save_statistics(world.ledger.statistics)
         bare.append(time.perf_counter() - began)
