@@ -25,10 +25,25 @@ if [ "$(cat "$BENCH/.stamp" 2>/dev/null)" != "$wanted" ]; then
   echo "$wanted" > "$BENCH/.stamp"
 fi
 
+# What the backtest is measured beside has packages of its own.
+PEERS=$CACHE/bench-peers
+if [ "$(cat "$PEERS/.stamp" 2>/dev/null)" != "$(sha256sum < benchmarks/backtest_peers.txt)" ]; then
+  need_uv
+  peers() {
+    rm -rf "$PEERS"
+    uv venv --python '>=3.11,<3.13' "$PEERS"
+    uv pip install --python "$PEERS" -r benchmarks/backtest_peers.txt
+  }
+  step "other backtesting engines, to measure beside" peers
+  sha256sum < benchmarks/backtest_peers.txt > "$PEERS/.stamp"
+fi
+
 REPORTS=${1:-benchmarks/reports}
 mkdir -p "$REPORTS"
 say "== runner: pause, gate, start, memory"
 "$BENCH/bin/python" benchmarks/runner.py --json "$REPORTS/runner.json"
+say "== journal: appends, each commit on the disk"
+"$BENCH/bin/python" benchmarks/journal.py --json "$REPORTS/journal.json"
 say "== operator: 1,000 schedulers and 5,000 strategies; memory; writes at rest"
 "$BENCH/bin/python" benchmarks/operator_scale.py --json "$REPORTS/operator.json"
 say "== ticks: lateness against a bare sleeping thread"
@@ -37,3 +52,5 @@ say "== evaluation: 100 strategies × 100 symbols in one tick"
 "$BENCH/bin/python" benchmarks/evaluations.py --json "$REPORTS/evaluations.json"
 say "== orders and exits: from the bar's close, and from the crossing of a stop under load"
 "$BENCH/bin/python" benchmarks/latency.py --json "$REPORTS/latency.json"
+say "== backtest: the same crossover in four engines"
+"$BENCH/bin/python" benchmarks/backtest.py --peers "$PEERS/bin/python" --json "$REPORTS/backtest.json"

@@ -108,6 +108,7 @@ prepare() {
     lint) need_deb shellcheck ;;
     dashboard) "$ROOT/hack/dashboard.sh" --packages ;;
     api) "$HERE/binaries.sh" kube-apiserver etcd kubectl ;;
+    contract) "$ROOT/hack/tools.sh" postgresql ;;
     browser)
       "$ROOT/hack/tools.sh" chromium
       "$ROOT/hack/dashboard.sh"

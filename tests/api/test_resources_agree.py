@@ -42,7 +42,7 @@ def test_the_api_server_and_the_models_agree_on_odd_values_in_every_place(
 ) -> None:
     found = [disagreement(api_server, kind, spec) for spec in odd_specs(kind)]
     assert [said for _, said in found if said] == []
-    assert 0.05 < sum(allowed for allowed, _ in found) / len(found) < 0.95
+    assert 0.02 < sum(allowed for allowed, _ in found) / len(found) < 0.95
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
@@ -64,7 +64,7 @@ def test_the_api_server_and_the_models_allow_the_same_specs(api_server: ApiServe
 
     agree()
     # A comparison of nothing but refusals, or of nothing but consent, would say little.
-    assert min(seen[True], seen[False]) > EXAMPLES / 5, seen
+    assert min(seen[True], seen[False]) > EXAMPLES / 8, seen
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)

@@ -12,6 +12,7 @@ import pytest
 from apiserver import APPLY_PATCH, ROOT, ApiServer
 from specs import least, resource
 
+from openbell.domain.limits import LockScope
 from openbell.resources.conditions import Condition
 from openbell.resources.crd import KINDS, STRATEGY, TRADING_SCHEDULER, ResourceKind, root_schema
 from openbell.resources.reference import fields
@@ -22,7 +23,15 @@ from openbell.resources.scheduler import (
     SchedulerStatus,
     StrategiesStatus,
 )
-from openbell.resources.status import ConditionModel, ConditionStatus, PnlStatus, PositionStatus, State, StatsStatus
+from openbell.resources.status import (
+    ConditionModel,
+    ConditionStatus,
+    LockStatus,
+    PnlStatus,
+    PositionStatus,
+    State,
+    StatsStatus,
+)
 from openbell.resources.strategy import LastSignal, StrategyStatus
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
@@ -59,6 +68,19 @@ SCHEDULER_STATUS = SchedulerStatus(
             PositionStatus(strategy="m", symbol="AAPL", quantity="12", average_price="180", pnl="3", opened_at=NOW),
         ),
     ),
+    locks=(
+        LockStatus(
+            id="0a1b2c3d",
+            scope=LockScope.SYMBOL,
+            subject="AAPL",
+            reason="LOCKED",
+            since=NOW,
+            until=NOW,
+            why="4 losing stops",
+            made_by="StopLossGuard[0]",
+        ),
+    ),
+    settlement="1 good-faith violation of 3 in 12 months",
     runner=RunnerStatus(pod="desk-runner-1", epoch=4, owner_tag="abcdefgh", observed_generation=1, version="0.1.0"),
     conditions=(
         ConditionModel(

@@ -46,7 +46,7 @@ def test_a_wrong_scheduler_is_refused_by_the_api_server(place: Place, spec: dict
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"type": "Momntum"}, "must be one of Momentum, Crossover; it is Momntum"),
+        ({"type": "Momntum"}, "must be one of Momentum, MeanReversion, Breakout, Crossover, Custom; it is Momntum"),
         ({"symbols": []}, "spec.symbols in body should have at least 1 items"),
         ({"symbols": ["aapl"]}, "spec.symbols[0] in body should match"),
         ({"symbol": "AAPL"}, 'unknown field "spec.symbol"'),

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from openbell.domain.clock import SimulatedClock
 from openbell.domain.errors import ClusterError, ManifestError, OpenbellError
+from openbell.domain.limits import LockScope
 from openbell.domain.orders import IntentKind, IntentState, Side
 from openbell.domain.reasons import Reason
 from openbell.domain.signals import Action
@@ -20,6 +21,7 @@ from openbell.domain.statistics import Counters, Statistics
 from openbell.telemetry.logs import LogEntry
 from openbell.telemetry.metrics import RunnerMetrics
 from openbell.web.equity import EquityHistory
+from openbell.web.errors import NotThereError
 from openbell.web.hub import Hub, HubSubscription
 from openbell.web.view import (
     Check,
@@ -28,6 +30,10 @@ from openbell.web.view import (
     EquityPoint,
     HealthView,
     LifecycleResult,
+    LockRequest,
+    LockView,
+    LotView,
+    MoneyView,
     OrderView,
     PortfolioView,
     PositionView,
@@ -185,6 +191,21 @@ def strategy(name: str = "momentum-tech", **changes: object) -> StrategyView:
     return replace(values, **changes)  # type: ignore[arg-type]
 
 
+def lock(lock_id: str = "k2v7wq4mzt3a", **changes: object) -> LockView:
+    """A lock that a protection made."""
+    values = LockView(
+        lock_id=lock_id,
+        scope=LockScope.SYMBOL,
+        subject="AAPL",
+        reason=Reason.STOP_LOSS_GUARD,
+        detail="2 losing stops within 3600 s",
+        since=NOW - timedelta(minutes=5),
+        until=NOW + timedelta(minutes=55),
+        made_by="StopLossGuard#0",
+    )
+    return replace(values, **changes)  # type: ignore[arg-type]
+
+
 @dataclass
 class FakeRunner:
     """Implements RunnerView. `fail` makes the calls that may wait raise; `acknowledges` answers lifecycle calls."""
@@ -196,6 +217,9 @@ class FakeRunner:
     view_strategies: tuple[StrategyView, ...] = ()
     view_replay: ReplayView | None = None
     view_logs: tuple[LogEntry, ...] = ()
+    view_lots: dict[str, tuple[LotView, ...]] = field(default_factory=dict)
+    view_fifo: dict[str, Decimal] = field(default_factory=dict)
+    view_locks: tuple[LockView, ...] = ()
     equity: Decimal | None = Decimal("101284.55")
     acknowledges: bool = True
     fail: OpenbellError | None = None
@@ -242,6 +266,27 @@ class FakeRunner:
             pnl_total=self.equity - 100_000 if self.equity is not None else None,
             positions=self.view_positions,
         )
+
+    async def money(self) -> MoneyView:
+        now = self.portfolio()
+        total = now.pnl_total if now.pnl_total is not None else Decimal(0)
+        open_profit = sum((each.unrealized_pnl or Decimal(0) for each in self.view_positions), Decimal(0))
+        return MoneyView(
+            time=now.time,
+            currency=now.currency,
+            equity=now.equity,
+            cash=now.cash,
+            buying_power=now.buying_power,
+            pnl_day=now.pnl_day,
+            pnl_total=total,
+            fees_total=Decimal("13.00"),
+            realized_total=total - open_profit,
+            unrealized=open_profit,
+            **self.view_fifo,
+        )
+
+    async def lots(self) -> dict[str, tuple[LotView, ...]]:
+        return self.view_lots
 
     def signals(self, limit: int) -> tuple[SignalView, ...]:
         return self.view_signals[:limit]
@@ -307,6 +352,34 @@ class FakeRunner:
         )
         self.view_strategies = (*self.view_strategies, made)
         return made
+
+    def locks(self) -> tuple[LockView, ...]:
+        return self.view_locks
+
+    async def add_lock(self, request: LockRequest) -> LockView:
+        if self.fail is not None:
+            raise self.fail
+        until = None if request.seconds is None else self.now() + timedelta(seconds=request.seconds)
+        made = lock(
+            f"l{len(self.view_locks)}",
+            scope=request.scope,
+            subject=request.subject,
+            detail=request.detail,
+            until=until,
+            reason=Reason.LOCKED,
+            made_by="REST",
+        )
+        self.view_locks = (*self.view_locks, made)
+        return made
+
+    async def lift_lock(self, lock_id: str) -> LockView:
+        if self.fail is not None:
+            raise self.fail
+        for each in self.view_locks:
+            if each.lock_id == lock_id:
+                self.view_locks = tuple(other for other in self.view_locks if other is not each)
+                return replace(each, lifted_at=self.now(), lifted_by="REST")
+        raise NotThereError(f"There is no lock {lock_id!r} here; see /api/locks.")
 
     def subscribe(self) -> HubSubscription:
         return self.hub.subscribe()

@@ -27,6 +27,8 @@ from openbell.journal import Journal
 from openbell.journal.lock import FolderLock
 from openbell.market.calendar import calendar_for
 from openbell.resources.load import Manifest, parse_manifest
+from openbell.runner.accountbook import AccountBook, Dates
+from openbell.runner.assembly import dates_of
 from openbell.runner.comparison import Comparison
 from openbell.runner.control import Control, understand, wanted_of
 from openbell.runner.desk import Desk, Told
@@ -34,6 +36,8 @@ from openbell.runner.evaluation import Evaluation
 from openbell.runner.exiting import Exits
 from openbell.runner.gate import Gate
 from openbell.runner.ledger import Ledger, SignalRecord
+from openbell.runner.limits import limits_of
+from openbell.runner.locking import Locking
 from openbell.runner.situation import DataState, Failures, Situation
 from openbell.runner.source import Observed
 from openbell.runner.supervisor import Supervisor
@@ -255,6 +259,12 @@ class World:
             failures=Failures(),
             calendar=calendar_for("Always"),
         )
+        self.locking = Locking(self.ledger, self.journal, self.clock, self.metrics, self._announce)
+        self.situation.locks = self.locking.active
+        self.account_book = AccountBook(self.ledger, self.journal, self.desk, Dates("Always", self.situation.calendar))
+        self.situation.account_book = self.account_book
+        self.desk.listeners.append(self.account_book.on_told)
+        self.desk.listeners.append(self.locking.on_told)
         self.exits = Exits(self.situation, self.market, self.journal, self.clock, OWNER)
         self.evaluation = Evaluation(
             self.situation,
@@ -266,6 +276,7 @@ class World:
             OWNER,
             self.signals.append,
         )
+        self.evaluation.account_listeners += [self.account_book.on_account, self.locking.on_account]
 
     def _announce(self) -> None:
         self.announced += 1
@@ -281,6 +292,9 @@ class World:
         """Carry manifests to the parts, as a crew does."""
         control = control_of(scheduler, *strategies)
         self.situation.control = control
+        self.locking.adopt(control.spec.risk)
+        self.locking.take(control.scheduler.annotations)
+        self.account_book.adopt(limits_of(control), dates_of(control.spec.market))
         self.gate.strategies = control.strategy_states()
         wanted = wanted_of(Observed(scheduler, {}))
         assert wanted is not None

@@ -49,6 +49,9 @@
 - apiGroups: ['']
   resources: [namespaces]
   verbs: [get]
+- apiGroups: ['']
+  resources: [configmaps]
+  verbs: [get, list, watch]
 {{- end -}}
 
 {{- define "openbell.rules.cluster" -}}

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from structlog.testing import capture_logs
 
 from openbell.domain.errors import ManifestError
-from openbell.resources.effective import effective_settings
+from openbell.resources import scheduler as scheduler_kind
 from openbell.resources.load import Manifest, described, documents, parse_manifest, problems, read
 from openbell.resources.scheduler import SchedulerSpec
 from openbell.resources.strategy import StrategySpec
-from openbell.strategies.loader import validate_parameters
+from openbell.runner.control import Control
+from openbell.runner.sources import CONFIG_MAP, ConfigMaps, Texts, config_map_texts
+from openbell.runner.trying import try_strategy
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,10 @@ class Finding:
 @click.command("check")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
 def command(files: tuple[Path, ...]) -> None:
-    """Say what is wrong with the manifests in FILES; exit with 2 when something is."""
+    """Say what is wrong with the manifests in FILES; exit with 2 when something is.
+
+    Every strategy is tried on bars, too: whether it looks ahead, asks for enough of them, and says the same twice.
+    """
     findings = list(examine(files))
     for finding in findings:
         for problem in finding.problems:
@@ -44,6 +54,7 @@ def examine(files: Sequence[Path]) -> Iterator[Finding]:
     """One finding for each manifest, the files in order; strategies are seen beside their schedulers."""
     sound: list[tuple[str, Manifest]] = []
     seen: set[tuple[str, str, str]] = set()
+    texts: dict[str, Texts] = {}
     for path in files:
         try:
             found = documents(read(path), source=str(path))
@@ -54,6 +65,9 @@ def examine(files: Sequence[Path]) -> Iterator[Finding]:
             yield Finding(str(path), ("there is no manifest in this file",))
         for number, document in enumerate(found, start=1):
             subject = f"{path}: {described(document) or f'document {number}'}"
+            if isinstance(document, Mapping) and document.get("kind") == CONFIG_MAP:
+                yield _config_map(subject, document, texts)
+                continue
             wrong = problems(document)
             if wrong:
                 yield Finding(subject, wrong)
@@ -73,23 +87,48 @@ def examine(files: Sequence[Path]) -> Iterator[Finding]:
     for subject, manifest in sound:
         if isinstance(manifest.spec, StrategySpec):
             scheduler = schedulers.get((manifest.namespace, manifest.spec.scheduler_ref.name))
-            yield _strategy(subject, manifest.spec, scheduler)
+            datasets = [path.parent / "data" for path in files]
+            yield _strategy(subject, manifest, scheduler, ConfigMaps(texts), datasets)
         else:
             yield Finding(subject)
 
 
-def _strategy(subject: str, spec: StrategySpec, scheduler: SchedulerSpec | None) -> Finding:
-    """What only shows beside the type's parameters and the scheduler's settings."""
-    wrong: list[str] = []
+def _config_map(subject: str, document: Mapping[str, object], texts: dict[str, Texts]) -> Finding:
     try:
-        validate_parameters(spec.type.value, spec.parameters)
+        name, data = config_map_texts(document)
     except ManifestError as error:
-        wrong.append(str(error))
-    if scheduler is None:
-        missing = f"its scheduler {spec.scheduler_ref.name} is in none of these files"
-        return Finding(subject, tuple(wrong), (missing,))
+        return Finding(subject, (str(error),))
+    if name in texts:
+        return Finding(subject, ("there is another ConfigMap of that name",))
+    texts[name] = data
+    return Finding(subject)
+
+
+def _strategy(
+    subject: str,
+    manifest: Manifest,
+    scheduler: SchedulerSpec | None,
+    config_maps: ConfigMaps,
+    datasets: Sequence[Path],
+) -> Finding:
+    """What only shows beside the type's parameters and the scheduler's settings, and what shows on bars."""
+    spec = manifest.spec
+    assert isinstance(spec, StrategySpec)  # noqa: S101 - the caller has looked
+    notes = () if scheduler else (f"its scheduler {spec.scheduler_ref.name} is in none of these files",)
+    base = scheduler or SchedulerSpec()
+    control = Control(
+        Manifest(scheduler_kind.KIND, spec.scheduler_ref.name, manifest.namespace, base),
+        base,
+        {},
+        {},
+        config_maps=config_maps,
+    )
     try:
-        effective_settings(scheduler, spec)
+        entry = control.entry_of(manifest)
     except ManifestError as error:
-        wrong.append(str(error))
-    return Finding(subject, tuple(wrong))
+        return Finding(subject, (str(error),), notes)
+    named = os.environ.get("OPENBELL_DATASETS")
+    folders = [*([Path(named)] if named else []), *datasets, EXAMPLES]
+    with capture_logs():  # of the workers: what they come to is the finding
+        trial = asyncio.run(try_strategy(entry, base, folders))
+    return Finding(subject, trial.problems, (*notes, *trial.notes))

@@ -1,4 +1,4 @@
-"""`openbell crds`: the CustomResourceDefinitions and the reference page, written from the models or compared."""
+"""`openbell crds`: the CustomResourceDefinitions and the reference pages, written from the models or compared."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from openbell.resources import crd, reference
+from openbell.resources import crd, reasons, reference
 
 
 @click.command("crds")
@@ -19,12 +19,13 @@ from openbell.resources import crd, reference
 @click.option("--check", is_flag=True, help="Write nothing; fail when a file differs from the models.")
 @click.option("--stdout", is_flag=True, help="Print the CustomResourceDefinitions, as for kubectl apply -f -.")
 def command(root: Path, check: bool, stdout: bool) -> None:
-    """Write crds/*.yaml and docs/reference/resources.md from the models."""
+    """Write crds/*.yaml, docs/reference/resources.md and reasons.md from the models."""
     if stdout:
         click.echo("---\n".join(crd.files().values()), nl=False)
         return
     wanted = {root / "crds" / name: content for name, content in crd.files().items()}
     wanted[root / "docs" / "reference" / "resources.md"] = reference.page()
+    wanted[root / "docs" / "reference" / "reasons.md"] = reasons.page()
     differing = [path for path, content in wanted.items() if not path.is_file() or path.read_text("utf-8") != content]
     if check:
         for path in differing:

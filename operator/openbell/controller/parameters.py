@@ -22,6 +22,6 @@ class _Deferred(ModuleType):
 
 sys.modules.setdefault("talib", _Deferred("talib"))
 
-from openbell.strategies.loader import validate_parameters  # noqa: E402 - after the deferral, or it would be in vain
+from openbell.strategies.loader import parameters_schema, validate_parameters  # noqa: E402 - after the deferral, or it would be in vain
 
-__all__ = ["validate_parameters"]
+__all__ = ["parameters_schema", "validate_parameters"]

@@ -33,7 +33,7 @@ _METADATA = (
 )
 _NOISE = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 _SCHEDULER_STATUS = ("conditions", "observedGeneration", "state", "strategies", "runner")
-_STRATEGY_STATUS = ("conditions", "observedGeneration", "state", "symbols")
+_STRATEGY_STATUS = ("conditions", "observedGeneration", "state", "symbols", "parametersSchema")
 _DEPLOYMENT_STATUS = ("observedGeneration", "replicas", "readyReplicas", "availableReplicas", "updatedReplicas")
 
 

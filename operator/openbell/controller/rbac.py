@@ -53,7 +53,9 @@ def _joined(rules: list[RuleData]) -> list[RuleData]:
 
 
 def _granted() -> list[RuleData]:
-    return [{key: value for key, value in rule.items() if key != "resourceNames"} for rule in runner_rules("", "")]
+    return [
+        {key: value for key, value in rule.items() if key != "resourceNames"} for rule in runner_rules("", "", ("",))
+    ]
 
 
 WATCHED_RULES: tuple[RuleData, ...] = tuple(_joined([*_OPERATOR, *_granted()]))

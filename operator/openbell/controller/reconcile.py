@@ -14,6 +14,7 @@ from openbell.controller.accounts import Accounts, account_of
 from openbell.controller.cache import Cache, Name
 from openbell.controller.children import FIELD_MANAGER, VOLUME_MANAGER, Children
 from openbell.controller.deletion import DeletionFacts, decide_deletion
+from openbell.controller.desired.access import named_config_maps
 from openbell.controller.desired.children import sealed, surroundings
 from openbell.controller.desired.network import token_secret
 from openbell.controller.desired.owner import CANARY_LABEL, CONFIRM_ANNOTATION, FINALIZER, Owner
@@ -23,7 +24,7 @@ from openbell.controller.diff import larger_quantity
 from openbell.controller.ending import is_expected
 from openbell.controller.handover import STATUS_MANAGER, borrowed_of, kept_whole
 from openbell.controller.metrics import OperatorMetrics
-from openbell.controller.parameters import validate_parameters
+from openbell.controller.parameters import parameters_schema, validate_parameters
 from openbell.controller.recorder import Recorder
 from openbell.controller.rollout import RolloutFacts, decide_rollout, is_rolled_out, pods_alive, trouble_of
 from openbell.controller.settings import OperatorSettings
@@ -35,6 +36,7 @@ from openbell.controller.status import (
     SchedulerFacts,
     StrategyFacts,
     first_status,
+    refused_by_runner,
     scheduler_status,
     strategy_status,
     turned,
@@ -57,7 +59,7 @@ from openbell.resources.effective import effective_settings
 from openbell.resources.load import parse_spec
 from openbell.resources.policies import StoppedPositions, StoppedRunner
 from openbell.resources.scheduler import SchedulerSpec
-from openbell.resources.strategy import StrategySpec
+from openbell.resources.strategy import StrategySpec, StrategyType
 
 RETRY_REFUSED_SECONDS = 30.0
 LOOK_AGAIN_SECONDS = 5.0
@@ -157,7 +159,8 @@ class Reconciler:
         stall = self._stall(name, obj, spec)
         progress: Cause | None = None
         try:
-            for child in surroundings(owner, spec):
+            config_maps = named_config_maps(self._cache.of_scheduler(STRATEGIES, name))
+            for child in surroundings(owner, spec, config_maps):
                 await self._children.ensure(child)
             await self._drop_unwanted(owner, spec)
             stall = await self._volume(owner, spec, obj) or stall
@@ -422,6 +425,7 @@ class Reconciler:
             spec,
             conditions_of(obj),
             self._now(),
+            parameters_schema(spec.type.value) if spec is not None and spec.type is not StrategyType.CUSTOM else None,
         )
         written = await self._write_status(obj, status)
         if written is not obj:
@@ -438,10 +442,15 @@ class Reconciler:
         except ManifestError as error:
             return None, Cause("InvalidSpec", str(error))
         assert isinstance(spec, StrategySpec)  # noqa: S101 - parse_spec gives the model of the kind
-        try:
-            validate_parameters(spec.type.value, spec.parameters)
-        except ManifestError as error:
-            return spec, Cause("InvalidParameters", str(error))
+        if spec.type is StrategyType.CUSTOM:
+            refusal = refused_by_runner(conditions_of(obj))
+            if refusal is not None:
+                return spec, refusal
+        else:
+            try:
+                validate_parameters(spec.type.value, spec.parameters)
+            except ManifestError as error:
+                return spec, Cause("InvalidParameters", str(error))
         namespace = obj["metadata"]["namespace"]
         scheduler = self._cache.get(TRADING_SCHEDULERS, (namespace, spec.scheduler_ref.name))
         if scheduler is None or CANARY_LABEL in scheduler["metadata"].get("labels", {}):

@@ -19,6 +19,8 @@ from openbell.resources.strategy import StrategySpec
 
 UNREACHABLE = "RunnerUnreachable"
 NO_RUNNER = "NoRunner"
+LAST_GOOD = "LastGoodParameters"  # as the runner says it
+RUNNER_REFUSALS = frozenset({"SourceNotFound", "InvalidClass", "InvalidParameters"})
 _SHOWN_SYMBOLS = 2
 _LAST_WORDS = frozenset({SchedulerCondition.UNMONITORED_POSITIONS, SchedulerCondition.DEGRADED})
 
@@ -156,14 +158,37 @@ def strategy_counts(scheduler: TradingState, strategies: Iterable[StrategyFacts]
     return counts | {"summary": f"{counts['running']}/{counts['total']}"}
 
 
+def refused_by_runner(live: Iterable[Condition]) -> Cause | None:
+    """What the runner has found wrong with the class or the parameters of a custom strategy.
+
+    The operator loads no code of others, so this is all that it can know of it.
+    """
+    failed = next((each for each in live if each.type == StrategyCondition.FAILED), None)
+    if failed is not None and failed.reason == LAST_GOOD:
+        return Cause("InvalidParameters", failed.message)
+    if failed is None or not failed.is_true or failed.reason not in RUNNER_REFUSALS:
+        return None
+    return Cause(failed.reason, failed.message)
+
+
 def strategy_status(
-    generation: int, accepted: bool, cause: Cause, spec: StrategySpec | None, live: Iterable[Condition], now: datetime
+    generation: int,
+    accepted: bool,
+    cause: Cause,
+    spec: StrategySpec | None,
+    live: Iterable[Condition],
+    now: datetime,
+    schema: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The operator's part of a strategy's status: whether it was accepted, and its symbols for people."""
+    """The operator's part of a strategy's status: whether it was accepted, its symbols for people, and the schema of
+    its type's parameters, which of a custom strategy the runner tells.
+    """
     condition = Condition.of(StrategyCondition.ACCEPTED, accepted, cause.reason, cause.message, generation)
     status: dict[str, Any] = {"observedGeneration": generation, "conditions": _placed((condition,), live, now)}
     if spec is not None:
         status["symbols"] = symbols_text(spec.symbols)
+    if schema is not None:
+        status["parametersSchema"] = schema
     return status
 
 

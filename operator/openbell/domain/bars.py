@@ -63,6 +63,12 @@ class BarSeries:
         """End of the newest bar in UTC, or None where there is no bar."""
         return datetime.fromtimestamp(float(self.end[-1]), UTC) if len(self.end) else None
 
+    def newest(self, count: int) -> BarSeries:
+        """The newest `count` bars, or all where there are fewer; views of the same memory."""
+        columns = (self.end, self.open, self.high, self.low, self.close, self.volume)
+        start = max(0, len(self) - count)
+        return BarSeries(self.symbol, self.bar_seconds, *(column[start:] for column in columns))
+
     @classmethod
     def from_bars(cls, symbol: str, bar_seconds: int, bars: Sequence[Bar]) -> BarSeries:
         """Build a series from bars that are already ordered by time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import lru_cache
 
 from openbell.domain.errors import OpenbellError
 from openbell.domain.positions import ExitPolicy, TrailingStop
@@ -13,6 +14,7 @@ class ExitPolicyError(OpenbellError):
     """A stored exit policy cannot be understood: it was written by another version, or damaged."""
 
 
+@lru_cache(maxsize=1024)
 def encode_policy(policy: ExitPolicy) -> str:
     """The one text of a policy: equal policies give equal texts."""
     trailing = policy.trailing

@@ -24,7 +24,9 @@ class Reason(StrEnum):
     JOURNAL_FAILED = "JOURNAL_FAILED"
     JOURNAL_LOST = "JOURNAL_LOST"
     LIVE_NOT_ALLOWED = "LIVE_NOT_ALLOWED"
+    KILL_SWITCH = "KILL_SWITCH"
     # data
+    NOT_LOADED = "NOT_LOADED"
     WARMUP = "WARMUP"
     STALE_DATA = "STALE_DATA"
     NO_SIGNAL = "NO_SIGNAL"
@@ -48,6 +50,29 @@ class Reason(StrEnum):
     ORDER_RATE_MINUTE = "ORDER_RATE_MINUTE"
     ORDER_RATE_DAY = "ORDER_RATE_DAY"
     SIZE_ZERO = "SIZE_ZERO"
+    MAX_SYMBOL_EXPOSURE = "MAX_SYMBOL_EXPOSURE"
+    MAX_GROSS_EXPOSURE = "MAX_GROSS_EXPOSURE"
+    DRAWDOWN = "DRAWDOWN"
+    DATA_AGE = "DATA_AGE"
+    SYMBOL_COOLDOWN = "SYMBOL_COOLDOWN"
+    OPPOSITE_ORDER = "OPPOSITE_ORDER"
+    MAX_ROUND_TRIPS = "MAX_ROUND_TRIPS"
+    STRATEGY_ORDER_RATE = "STRATEGY_ORDER_RATE"
+    # locks
+    LOCKED = "LOCKED"
+    STOP_LOSS_GUARD = "STOP_LOSS_GUARD"
+    DRAWDOWN_GUARD = "DRAWDOWN_GUARD"
+    LOW_PROFIT = "LOW_PROFIT"
+    COOLDOWN = "COOLDOWN"
+    # rules of the account
+    CASH_ACCOUNT_SHORT = "CASH_ACCOUNT_SHORT"
+    SETTLED_CASH = "SETTLED_CASH"
+    SETTLED_CASH_ONLY = "SETTLED_CASH_ONLY"
+    DAY_TRADE_LIMIT = "DAY_TRADE_LIMIT"
+    MARGIN_MINIMUM_EQUITY = "MARGIN_MINIMUM_EQUITY"
+    INTRADAY_MARGIN = "INTRADAY_MARGIN"
+    INTRADAY_RESTRICTED = "INTRADAY_RESTRICTED"
+    # the broker
     BROKER_REJECTED = "BROKER_REJECTED"
 
     @property
@@ -90,6 +115,8 @@ TEXTS: dict[Reason, str] = {
     Reason.JOURNAL_FAILED: "the journal cannot be written, so entries wait",
     Reason.JOURNAL_LOST: "the journal is older than the scheduler's record; a person must confirm",
     Reason.LIVE_NOT_ALLOWED: "live trading is not allowed for this scheduler",
+    Reason.KILL_SWITCH: "the kill switch is on: positions are only reduced",
+    Reason.NOT_LOADED: "the strategy's own class is not loaded",
     Reason.WARMUP: "not enough bars yet for the strategy",
     Reason.STALE_DATA: "the newest bar is too old",
     Reason.NO_SIGNAL: "the strategy had nothing to say",
@@ -111,6 +138,26 @@ TEXTS: dict[Reason, str] = {
     Reason.ORDER_RATE_MINUTE: "orders of the last minute are at their limit",
     Reason.ORDER_RATE_DAY: "orders of the day are at their limit",
     Reason.SIZE_ZERO: "the size comes to less than one share",
+    Reason.MAX_SYMBOL_EXPOSURE: "the symbol's share of equity would pass its limit",
+    Reason.MAX_GROSS_EXPOSURE: "all positions together would pass their limit",
+    Reason.DRAWDOWN: "equity has fallen too far below its highest",
+    Reason.DATA_AGE: "the symbol's price is older than allowed",
+    Reason.SYMBOL_COOLDOWN: "the symbol was left too short a time ago",
+    Reason.OPPOSITE_ORDER: "the last order the other way is too recent",
+    Reason.MAX_ROUND_TRIPS: "the day's round trips are at their limit",
+    Reason.STRATEGY_ORDER_RATE: "the strategy's orders of the last minute are at their limit",
+    Reason.LOCKED: "a person has locked openings",
+    Reason.STOP_LOSS_GUARD: "locked after too many stops",
+    Reason.DRAWDOWN_GUARD: "locked after too deep a drawdown of closed trades",
+    Reason.LOW_PROFIT: "locked after too little profit",
+    Reason.COOLDOWN: "locked for a while after an exit",
+    Reason.CASH_ACCOUNT_SHORT: "a cash account cannot sell short",
+    Reason.SETTLED_CASH: "the order needs more than the settled cash that is free",
+    Reason.SETTLED_CASH_ONLY: "settlement violations allow no more buys with unsettled money",
+    Reason.DAY_TRADE_LIMIT: "the opening could become a day trade that the account may not make",
+    Reason.MARGIN_MINIMUM_EQUITY: "below the least equity of a margin account nothing may be bought on credit",
+    Reason.INTRADAY_MARGIN: "too little excess liquidity would be left",
+    Reason.INTRADAY_RESTRICTED: "an intraday margin deficit was left unsatisfied",
     Reason.BROKER_REJECTED: "the broker refused the order",
 }
 
@@ -125,5 +172,22 @@ class ExitReason(StrEnum):
     SESSION_CLOSE = "SESSION_CLOSE"
     SIGNAL = "SIGNAL"
     FLATTEN = "FLATTEN"
-    BROKER = "BROKER"  # the broker reduced the position without us
-    UNRECORDED = "UNRECORDED"  # ours, sent while the journal could not be written, so that its reason is lost
+    BROKER = "BROKER"
+    UNRECORDED = "UNRECORDED"
+
+    @property
+    def text(self) -> str:
+        return EXIT_TEXTS[self]
+
+
+EXIT_TEXTS: dict[ExitReason, str] = {
+    ExitReason.STOP_LOSS: "the loss reached the stop",
+    ExitReason.TAKE_PROFIT: "the profit reached the target",
+    ExitReason.TRAILING_STOP: "the price fell back from its best by the trailing distance",
+    ExitReason.MAX_HOLDING: "the position was held for its longest time",
+    ExitReason.SESSION_CLOSE: "the session is about to close",
+    ExitReason.SIGNAL: "the strategy's signal closed or reduced it",
+    ExitReason.FLATTEN: "the scheduler was stopped with its positions flattened",
+    ExitReason.BROKER: "the broker reduced the position without an order of ours",
+    ExitReason.UNRECORDED: "an order of ours, sent while the journal could not be written, so that its reason is lost",
+}

@@ -7,9 +7,10 @@ seeing what the earlier ones of the tick have reserved.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 
 from openbell.domain.identity import entry_ref, exit_ref, position_id
 from openbell.domain.money import ZERO
@@ -40,7 +41,8 @@ class Tick:
     """Everything that the decisions of one tick depend on.
 
     `entry_blocked` holds each strategy's reason for opening nothing now (absent: it may open); `leaving` the ids of
-    positions whose exit is under way; `held_by_broker` its signed quantities, None where they are unknown.
+    positions whose exit is under way; `held_by_broker` its signed quantities, None where they are unknown. `ages` are
+    those of the prices, in seconds of open market.
     """
 
     now: datetime
@@ -54,16 +56,18 @@ class Tick:
     entry_blocked: Mapping[str, Reason]
     leaving: frozenset[str]
     held_by_broker: Mapping[str, Decimal] | None = None
+    ages: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is done of one signal: an intent with the reason ORDERED, or none and why."""
+    """What is done of one signal: an intent with the reason ORDERED, or none and why, perhaps only `until` a time."""
 
     signal: Signal
     reason: Reason
     detail: str = ""
     intent: Intent | None = None
+    until: datetime | None = None
 
 
 def decide(tick: Tick) -> tuple[Decision, ...]:
@@ -118,10 +122,11 @@ def _open(tick: Tick, signal: Signal, view: RiskView) -> tuple[Decision, RiskVie
         quantity=entry_quantity(signal.confidence, terms.min_confidence, view.equity, price, terms.sizing),
         price=price,
         position_id=position_id(ref),
+        data_age_seconds=tick.ages.get(signal.symbol),
     )
     verdict = evaluate_entry(candidate, view, tick.limits)
     if isinstance(verdict, Deny):
-        return Decision(signal, verdict.reason, verdict.detail), view
+        return Decision(signal, verdict.reason, verdict.detail, until=verdict.until), view
     if terms.is_shadow:
         return Decision(signal, Reason.SHADOW), view
     blocked = tick.entry_blocked.get(signal.strategy)

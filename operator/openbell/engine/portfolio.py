@@ -13,10 +13,14 @@ from openbell.domain.positions import ClosedTrade, ExitPolicy, Position
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """A fill's effect: the position after it, and the round trip where it closed one."""
+    """A fill's effect: the position after it, the round trip where it closed one, and the profit that it realised.
+
+    `realized` is before fees.
+    """
 
     position: Position
     closed: ClosedTrade | None
+    realized: Decimal
 
 
 def book(position: Position | None, intent: Intent, fill: Fill, policy: ExitPolicy) -> Booked:
@@ -39,11 +43,12 @@ def book(position: Position | None, intent: Intent, fill: Fill, policy: ExitPoli
             best_price=fill.price,
             exit_sequence=position.exit_sequence if position else 0,
         )
-    if intent.kind is IntentKind.ENTRY:
-        return Booked(_increase(position, signed, fill), None)
+    # By direction, not by kind: after an exit that filled too much, an entry of the same trade is what closes it.
+    if position.quantity * signed > 0 or (intent.kind is IntentKind.ENTRY and not position.is_open):
+        return Booked(_increase(position, signed, fill), None, ZERO)
     reduced = _reduce(position, signed, fill)
     closed = _round_trip(reduced, intent, fill) if not reduced.is_open else None
-    return Booked(reduced, closed)
+    return Booked(reduced, closed, reduced.realized_pnl - position.realized_pnl)
 
 
 def _increase(position: Position, signed: Decimal, fill: Fill) -> Position:

@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, create_engine, event, insert, inspect, select
+from sqlalchemy import Connection, create_engine, event, insert, inspect, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from openbell.domain.errors import JournalError
 from openbell.journal import schema
+from openbell.journal.copies import keep_copy
 from openbell.journal.killpoints import reach
 
+FILE = "journal.db"
 BUSY_TIMEOUT_MS = 5000
 
 
@@ -52,27 +54,47 @@ def connect(path: Path) -> Connection:
     return engine.connect()
 
 
-def prepare(connection: Connection, now: datetime) -> None:
-    """Create the tables in a new file, or check that the file's tables are of this version."""
+def prepare(connection: Connection, path: Path, now: datetime) -> None:
+    """Create the tables in a new file, or bring an older file's to this version after copying it to one beside it."""
     with connection.begin():
-        tables = set(inspect(connection).get_table_names())
-        if not tables:
-            schema.metadata.create_all(connection)
-            connection.execute(
-                insert(schema.journal).values(id=1, schema_version=schema.SCHEMA_VERSION, epoch=0, created_at=now)
-            )
-            reach("journal.schema.created")
-            return
-        if schema.journal.name not in tables:
-            raise JournalError("the file journal.db is not a journal of Openbell: it has other tables")
-        version = connection.execute(select(schema.journal.c.schema_version)).scalar_one()
-        if version > schema.SCHEMA_VERSION:
-            raise JournalError(
-                f"the journal's schema version is {version}, newer than {schema.SCHEMA_VERSION}, "
-                "which this version of Openbell reads; run the newer Openbell"
-            )
-        if version < schema.SCHEMA_VERSION:
-            raise JournalError(
-                f"the journal's schema version is {version}, older than {schema.SCHEMA_VERSION}, "
-                "which this version of Openbell reads; migrate it first"
-            )
+        version = _version(connection, now)
+    if version > schema.SCHEMA_VERSION:
+        raise JournalError(
+            f"the journal's schema version is {version}, newer than {schema.SCHEMA_VERSION}, "
+            "which this version of Openbell reads; run the newer Openbell"
+        )
+    if version < 1:
+        raise JournalError(f"the journal's schema version is {version}, but the first one is 1: the file is damaged")
+    if version < schema.SCHEMA_VERSION:
+        _migrate(connection, path, version)
+
+
+def _version(connection: Connection, now: datetime) -> int:
+    """The schema version of the file; a new one gets the tables of today's first."""
+    tables = set(inspect(connection).get_table_names())
+    if not tables:
+        schema.metadata.create_all(connection)
+        connection.execute(
+            insert(schema.journal).values(id=1, schema_version=schema.SCHEMA_VERSION, epoch=0, created_at=now)
+        )
+        reach("journal.schema.created")
+        return schema.SCHEMA_VERSION
+    if schema.journal.name not in tables:
+        raise JournalError("the file journal.db is not a journal of Openbell: it has other tables")
+    return int(connection.execute(select(schema.journal.c.schema_version)).scalar_one())
+
+
+def _migrate(connection: Connection, path: Path, version: int) -> None:
+    # Alembic is loaded only where it has something to do.
+    from openbell.journal.migrations.upgrade import upgrade
+
+    source = connection.connection.driver_connection
+    if not isinstance(source, sqlite3.Connection):
+        raise TypeError(f"a file is opened by sqlite3, not by {type(source)}")
+    keep_copy(source, path, version)
+    reach("journal.migration.copied")
+    with connection.begin():
+        upgrade(connection, version)
+        connection.execute(update(schema.journal).values(schema_version=schema.SCHEMA_VERSION))
+        reach("journal.migration.written")
+    reach("journal.migration.committed")

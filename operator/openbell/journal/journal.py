@@ -21,12 +21,14 @@ from openbell.domain.orders import Fill, Intent, IntentState, OrderUpdate
 from openbell.domain.positions import BrokerPosition, ClosedTrade, Position
 from openbell.domain.statistics import Statistics
 from openbell.journal import reads, reserve, writes
-from openbell.journal.database import connect, journal_errors, prepare
+from openbell.journal.database import FILE, connect, journal_errors, prepare
 from openbell.journal.filesystem import network_filesystem
 from openbell.journal.killpoints import reach
 from openbell.journal.lock import FolderLock
 from openbell.journal.recovery import Recovery, recover
-from openbell.journal.values import IntentRecord, JournalIdentity, JournalState
+from openbell.journal.values import Bookings, IntentRecord, JournalIdentity, JournalState, RoundTrips
+from openbell.risk.intraday_margin import Deficit
+from openbell.risk.locks import Lock
 
 T = TypeVar("T")
 
@@ -47,10 +49,11 @@ class Journal:
 
     @classmethod
     def open(cls, folder: Path, *, clock: Clock) -> Journal:
-        """Lock the folder, then open or create `journal.db` in it.
+        """Lock the folder, then open or create `journal.db` in it; an older one is migrated, and a copy of it kept.
 
         Raises JournalLockedError while another process holds the folder, JournalError for a folder on a network
-        filesystem and for a file that cannot be read, is no journal, or is of another schema version.
+        filesystem and for a file that cannot be read, is no journal, is of a newer schema version, or cannot be
+        migrated; then it is as it was.
         """
         network = network_filesystem(folder)
         if network is not None:
@@ -63,9 +66,9 @@ class Journal:
 
         def start() -> Connection:
             with journal_errors("opening"):
-                connection = connect(folder / "journal.db")
+                connection = connect(folder / FILE)
                 try:
-                    prepare(connection, clock.now())
+                    prepare(connection, folder / FILE, clock.now())
                 except BaseException:
                     connection.close()
                     connection.engine.dispose()
@@ -164,13 +167,24 @@ class Journal:
         )
         return await self._run("writing a fill", work, "journal.fill.committed")
 
-    async def adjust_position(self, adjustment_id: str, position: Position, closed: ClosedTrade | None = None) -> bool:
-        """Write a position that changed without a fill (a split, a reduction by the broker), once for each id."""
+    async def adjust_position(
+        self,
+        adjustment_id: str,
+        position: Position,
+        closed: ClosedTrade | None = None,
+        *,
+        ratio: Decimal | None = None,
+    ) -> bool:
+        """Write a position that changed without a fill (a split, a reduction by the broker), once for each id.
+
+        `ratio` is a split's: new shares for one old.
+        """
         work = partial(
             writes.adjust_position,
             adjustment_id=adjustment_id,
             position=position,
             closed=closed,
+            ratio=ratio,
             now=self._clock.now(),
         )
         return await self._run("writing an adjustment", work)
@@ -208,6 +222,18 @@ class Journal:
         """The equity that `day` started with: the first one given for the day, whoever gives another later."""
         return await self._run("writing a day's equity", partial(writes.remember_day_start, day=day, equity=equity))
 
+    async def save_locks(self, locks: Iterable[Lock]) -> None:
+        """Write locks; of one that is there already, whether and by whom it was lifted."""
+        await self._run("writing locks", partial(writes.save_locks, locks=tuple(locks)))
+
+    async def save_peak(self, equity: Decimal, since: datetime) -> None:
+        """Write the highest equity that a drawdown is measured from, and since when it is counted."""
+        await self._run("writing the highest equity", partial(writes.save_peak, equity=equity, since=since))
+
+    async def save_deficit(self, deficit: Deficit) -> None:
+        """Write a day's intraday margin deficit, or what it has become."""
+        await self._run("writing a margin deficit", partial(writes.save_deficit, deficit=deficit))
+
     # what to go on from
 
     async def load(self, *, since: datetime | None = None) -> JournalState:
@@ -230,6 +256,30 @@ class Journal:
     async def trades(self, limit: int) -> tuple[ClosedTrade, ...]:
         """The newest round trips, newest first."""
         return await self._run("reading trades", partial(reads.trades, limit=limit))
+
+    async def round_trips(self) -> Mapping[str, RoundTrips]:
+        """What all round trips ever came to, by strategy."""
+        return await self._run("reading profits", reads.round_trips)
+
+    async def bookings(self, since: datetime) -> Bookings:
+        """What lots and the profit since a time are made of."""
+        return await self._run("reading lots", partial(reads.bookings, since=since))
+
+    async def locks(self, since: datetime) -> tuple[Lock, ...]:
+        """Locks that have not ended before `since` and those lifted from then on, oldest first."""
+        return await self._run("reading locks", partial(reads.locks, since=since))
+
+    async def peak(self) -> tuple[Decimal, datetime] | None:
+        """The highest equity and since when it is counted; None before the first."""
+        return await self._run("reading the highest equity", reads.peak)
+
+    async def deficits(self, since: date) -> tuple[Deficit, ...]:
+        """Intraday margin deficits of the days from `since` on, oldest first."""
+        return await self._run("reading margin deficits", partial(reads.deficits, since=since))
+
+    async def fills(self, since: datetime) -> tuple[Fill, ...]:
+        """Fills from `since` on, oldest first."""
+        return await self._run("reading fills", partial(reads.fills, since=since))
 
     async def known_fill_ids(self, since: datetime) -> frozenset[str]:
         """Execution ids of the fills booked that were made from `since` on."""

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
 from decimal import Decimal
 from types import MappingProxyType
 
-from sqlalchemy import ColumnElement, Connection, or_, select
+from sqlalchemy import ColumnElement, Connection, or_, select, union
 
 from openbell.domain.answers import Answer, Value
 from openbell.domain.money import ZERO
 from openbell.domain.orders import Fill, IntentState, OrderUpdate
 from openbell.domain.positions import ClosedTrade, Position
 from openbell.domain.statistics import Statistics
+from openbell.engine.lots import Gone, LotEvent, ShareSplit
 from openbell.journal import rows, schema
 from openbell.journal.recovery import Facts
-from openbell.journal.values import IntentRecord, JournalIdentity, JournalState, StoredParameters
+from openbell.journal.values import Bookings, IntentRecord, JournalIdentity, JournalState, RoundTrips, StoredParameters
+from openbell.risk.intraday_margin import Deficit
+from openbell.risk.locks import Lock
 
 _BATCH = 500  # values in one IN list, well below SQLite's limit of variables
+_CHUNK = 1000  # rows in memory at once, where all of a table are read
 
 _IDENTITY = select(schema.journal.c.owner_tag, schema.journal.c.epoch)
 
@@ -101,6 +105,35 @@ def trades(connection: Connection, *, limit: int) -> tuple[ClosedTrade, ...]:
     return tuple(rows.trade_of(row) for row in connection.execute(query).mappings())
 
 
+def round_trips(connection: Connection) -> Mapping[str, RoundTrips]:
+    table = schema.trades
+    # The columns are text, which SQL would add up as floats.
+    query = select(table.c.strategy, table.c.pnl, table.c.fees).execution_options(yield_per=_CHUNK)
+    totals: dict[str, RoundTrips] = {}
+    for strategy, pnl, fees in connection.execute(query):
+        totals[strategy] = totals.get(strategy, RoundTrips()).plus(pnl, fees)
+    return MappingProxyType(totals)
+
+
+def bookings(connection: Connection, *, since: datetime) -> Bookings:
+    made, adjusted, held = schema.fills, schema.adjustments, schema.positions
+    concerned = union(
+        select(held.c.position_id).where(held.c.is_open == 1),
+        select(made.c.position_id).where(made.c.time >= since),
+        select(adjusted.c.position_id).where(adjusted.c.time >= since),
+    )
+    histories: dict[str, list[LotEvent]] = {}
+    for row in connection.execute(select(made).where(made.c.position_id.in_(concerned))).mappings():
+        histories.setdefault(row["position_id"], []).append(rows.fill_of(row))
+    for row in connection.execute(select(adjusted).where(adjusted.c.position_id.in_(concerned))).mappings():
+        event = ShareSplit(row["time"], row["ratio"]) if row["ratio"] else Gone(row["time"], row["realized"])
+        histories.setdefault(row["position_id"], []).append(event)
+    return Bookings(
+        realized_pnl(connection, since=since),
+        MappingProxyType({position_id: tuple(events) for position_id, events in histories.items()}),
+    )
+
+
 def known_fill_ids(connection: Connection, *, since: datetime) -> frozenset[str]:
     table = schema.fills
     return frozenset(connection.execute(select(table.c.execution_id).where(table.c.time >= since)).scalars())
@@ -127,6 +160,38 @@ def realized_pnl(connection: Connection, *, since: datetime) -> Decimal:
     for realized in connection.execute(select(adjusted.c.realized).where(adjusted.c.time >= since)).scalars():
         total += realized
     return total
+
+
+def locks(connection: Connection, *, since: datetime) -> tuple[Lock, ...]:
+    table = schema.locks
+    query = (
+        select(table)
+        .where(
+            or_(table.c.until.is_(None), table.c.until >= since),
+            or_(table.c.lifted_at.is_(None), table.c.lifted_at >= since),
+        )
+        .order_by(table.c.since, table.c.lock_id)
+    )
+    return tuple(rows.lock_of(row) for row in connection.execute(query).mappings())
+
+
+def peak(connection: Connection) -> tuple[Decimal, datetime] | None:
+    row = connection.execute(select(schema.peaks.c.equity, schema.peaks.c.since)).one_or_none()
+    return None if row is None else (row.equity, row.since)
+
+
+def deficits(connection: Connection, *, since: date) -> tuple[Deficit, ...]:
+    table = schema.deficits
+    query = select(table).where(table.c.day >= since.isoformat()).order_by(table.c.day)
+    return tuple(
+        Deficit(
+            date.fromisoformat(row["day"]),
+            row["amount"],
+            row["equity"],
+            date.fromisoformat(row["satisfied_on"]) if row["satisfied_on"] else None,
+        )
+        for row in connection.execute(query).mappings()
+    )
 
 
 def facts(connection: Connection, *, orders: Answer[tuple[OrderUpdate, ...]], fills: Answer[tuple[Fill, ...]]) -> Facts:

@@ -11,13 +11,16 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from openbell.domain.limits import LockScope
 from openbell.domain.money import ZERO
 from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, OrderType, Side, TimeInForce
 from openbell.domain.policies import decode_policy, encode_policy
 from openbell.domain.positions import ClosedTrade, Position
+from openbell.domain.reasons import Reason
 from openbell.domain.statistics import Counters, Statistics
-from openbell.journal.schema import from_micros, to_micros
+from openbell.journal.columns import from_micros, to_micros
 from openbell.journal.values import IntentRecord
+from openbell.risk.locks import Lock
 
 _INTENT_TEXTS = ("order_ref", "strategy", "symbol", "position_id", "reason", "exits")
 _INTENT_PLAIN = ("quantity", "bar_time", "created_at", "epoch", "reference_price", "limit_price", "stop_price")
@@ -142,6 +145,24 @@ def trade_row(trade: ClosedTrade, closed_by: str) -> dict[str, Any]:
 def trade_of(row: RowMapping) -> ClosedTrade:
     """The round trip of a row."""
     return ClosedTrade(**{name: row[name] for name in _TRADE_COLUMNS})
+
+
+_LOCK_COLUMNS = ("lock_id", "subject", "detail", "since", "until", "made_by", "lifted_at", "lifted_by")
+
+
+def lock_row(lock: Lock) -> dict[str, Any]:
+    """The row of a lock."""
+    return {name: getattr(lock, name) for name in _LOCK_COLUMNS} | {
+        "scope": lock.scope.value,
+        "reason": lock.reason.value,
+    }
+
+
+def lock_of(row: RowMapping) -> Lock:
+    """The lock of a row."""
+    return Lock(
+        **{name: row[name] for name in _LOCK_COLUMNS}, scope=LockScope(row["scope"]), reason=Reason(row["reason"])
+    )
 
 
 _COUNTS = (

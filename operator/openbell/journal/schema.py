@@ -1,93 +1,21 @@
 """The journal's tables. Decimals are plain text, times are integer microseconds since 1970 UTC.
 
-Tables are STRICT and every rule that one row can break is a CHECK, so that no path of the code can write an
-illegal row. An overfill (more filled than ordered) is no such rule: when a broker does it, it must be booked.
+Tables are STRICT (on SQLite) and every rule that one row can break is a CHECK, so that no path of the code can write
+an illegal row. An overfill (more filled than ordered) is no such rule: when a broker does it, it must be booked.
+
+A change here is a new schema version: `openbell.journal.migrations` says how that is made.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from enum import StrEnum
-from typing import Any
+from sqlalchemy import DOUBLE_PRECISION, REAL, Column, Index, Integer, MetaData, Table, Text
 
-from sqlalchemy import (
-    REAL,
-    CheckConstraint,
-    Column,
-    Dialect,
-    Index,
-    Integer,
-    MetaData,
-    Table,
-    Text,
-    TypeDecorator,
-)
-
+from openbell.domain.limits import LockScope
 from openbell.domain.orders import IntentKind, IntentState, OrderType, Side, TimeInForce
+from openbell.journal.columns import DecimalText, Micros, check, either, is_json, number, one_of
+from openbell.journal.migrations import STEPS
 
-SCHEMA_VERSION = 1
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def to_micros(moment: datetime) -> int:
-    """Microseconds since 1970 UTC, exactly."""
-    return (moment - _EPOCH) // _MICROSECOND
-
-
-def from_micros(micros: int) -> datetime:
-    """The aware UTC time of `to_micros`."""
-    return _EPOCH + micros * _MICROSECOND
-
-
-class Micros(TypeDecorator[datetime]):
-    """An aware datetime as an integer; a naive one is refused by the subtraction itself."""
-
-    impl = Integer
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else to_micros(value)
-
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else from_micros(value)
-
-
-class DecimalText(TypeDecorator[Decimal]):
-    """A finite Decimal as plain text (no exponent): what was written is read back digit for digit."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        if not value.is_finite():
-            raise ValueError(f"{value} is not a finite number")
-        return format(value, "f")
-
-    def process_result_value(self, value: Any | None, dialect: Dialect) -> Decimal | None:
-        return None if value is None else Decimal(value)
-
-
-def _one_of(column: str, values: type[StrEnum]) -> CheckConstraint:
-    names = ", ".join(f"'{value.value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({names})", name=f"{column}_known")
-
-
-def _check(name: str, condition: str) -> CheckConstraint:
-    return CheckConstraint(condition, name=name)
-
-
-def _number(column: str, condition: str = "") -> CheckConstraint:
-    """Text that is a plain decimal number, and perhaps positive or not negative."""
-    plain = f"{column} NOT GLOB '*[^0-9.-]*' AND {column} GLOB '*[0-9]*'"
-    return CheckConstraint(
-        f"{plain} AND CAST({column} AS REAL) {condition}" if condition else plain, name=f"{column}_number"
-    )
-
+SCHEMA_VERSION = 1 + len(STEPS)
 
 metadata = MetaData()
 
@@ -99,9 +27,9 @@ journal = Table(
     Column("owner_tag", Text),
     Column("epoch", Integer, nullable=False),
     Column("created_at", Micros, nullable=False),
-    _check("one_row", "id = 1"),
-    _check("owner_tag_length", "owner_tag IS NULL OR length(owner_tag) = 8"),
-    _check("epoch_not_negative", "epoch >= 0"),
+    check("one_row", "id = 1"),
+    check("owner_tag_length", "owner_tag IS NULL OR length(owner_tag) = 8"),
+    check("epoch_not_negative", "epoch >= 0"),
     sqlite_strict=True,
 )
 
@@ -125,7 +53,7 @@ intents = Table(
     Column("stop_price", DecimalText),
     Column("time_in_force", Text, nullable=False),
     Column("exits", Text, nullable=False),
-    Column("confidence", REAL, nullable=False),
+    Column("confidence", REAL().with_variant(DOUBLE_PRECISION(), "postgresql"), nullable=False),
     Column("state", Text, nullable=False),
     Column("filled", DecimalText, nullable=False),
     Column("reported", DecimalText, nullable=False),
@@ -134,24 +62,24 @@ intents = Table(
     Column("detail", Text, nullable=False),
     Column("is_open", Integer, nullable=False),
     Column("updated_at", Micros, nullable=False),
-    _check("order_ref_length", "length(order_ref) BETWEEN 1 AND 32"),
-    _check("names_given", "length(symbol) > 0 AND length(strategy) > 0 AND length(position_id) > 0"),
-    _one_of("kind", IntentKind),
-    _one_of("side", Side),
-    _one_of("order_type", OrderType),
-    _one_of("time_in_force", TimeInForce),
-    _one_of("state", IntentState),
-    _number("quantity", "> 0"),
-    _number("reference_price", ">= 0"),
-    _number("filled", ">= 0"),
-    _number("reported", ">= 0"),
-    _number("average_price", ">= 0"),
-    _check("limit_has_price", "(order_type = 'Limit') = (limit_price IS NOT NULL)"),
-    _check("stop_has_price", "(order_type = 'Stop') = (stop_price IS NOT NULL)"),
-    _check("epoch_begun", "epoch >= 1"),
-    _check("confidence_range", "confidence BETWEEN 0 AND 1"),
-    _check("is_open_flag", "is_open IN (0, 1)"),
-    _check("working_is_open", "is_open = 1 OR state IN ('Filled', 'Cancelled', 'Rejected', 'Withdrawn')"),
+    check("order_ref_length", "length(order_ref) BETWEEN 1 AND 32"),
+    check("names_given", "length(symbol) > 0 AND length(strategy) > 0 AND length(position_id) > 0"),
+    one_of("kind", IntentKind),
+    one_of("side", Side),
+    one_of("order_type", OrderType),
+    one_of("time_in_force", TimeInForce),
+    one_of("state", IntentState),
+    *number("quantity", "> 0"),
+    *number("reference_price", ">= 0"),
+    *number("filled", ">= 0"),
+    *number("reported", ">= 0"),
+    *number("average_price", ">= 0"),
+    check("limit_has_price", "(order_type = 'Limit') = (limit_price IS NOT NULL)"),
+    check("stop_has_price", "(order_type = 'Stop') = (stop_price IS NOT NULL)"),
+    check("epoch_begun", "epoch >= 1"),
+    check("confidence_range", "confidence BETWEEN 0 AND 1"),
+    check("is_open_flag", "is_open IN (0, 1)"),
+    check("working_is_open", "is_open = 1 OR state IN ('Filled', 'Cancelled', 'Rejected', 'Withdrawn')"),
     sqlite_strict=True,
 )
 Index("intents_open", intents.c.is_open)
@@ -175,17 +103,21 @@ positions = Table(
     Column("opened_notional", DecimalText, nullable=False),
     Column("closed_notional", DecimalText, nullable=False),
     Column("is_open", Integer, nullable=False),
-    _check("names_given", "length(symbol) > 0 AND length(strategy) > 0 AND length(position_id) > 0"),
-    _number("quantity"),
-    _number("average_price", ">= 0"),
-    _number("best_price", ">= 0"),
-    _number("realized_pnl"),
-    _number("fees"),
-    _number("opened_quantity", ">= 0"),
-    _number("opened_notional", ">= 0"),
-    _number("closed_notional", ">= 0"),
-    _check("exit_sequence_not_negative", "exit_sequence >= 0"),
-    _check("flat_is_closed", "is_open = (CAST(quantity AS REAL) <> 0)"),
+    check("names_given", "length(symbol) > 0 AND length(strategy) > 0 AND length(position_id) > 0"),
+    *number("quantity"),
+    *number("average_price", ">= 0"),
+    *number("best_price", ">= 0"),
+    *number("realized_pnl"),
+    *number("fees"),
+    *number("opened_quantity", ">= 0"),
+    *number("opened_notional", ">= 0"),
+    *number("closed_notional", ">= 0"),
+    check("exit_sequence_not_negative", "exit_sequence >= 0"),
+    *either(
+        "flat_is_closed",
+        sqlite="is_open = (CAST(quantity AS REAL) <> 0)",
+        postgresql="is_open = CAST(CAST(quantity AS NUMERIC) <> 0 AS INTEGER)",
+    ),
     sqlite_strict=True,
 )
 Index("positions_open", positions.c.is_open)
@@ -204,16 +136,17 @@ fills = Table(
     Column("time", Micros, nullable=False),
     Column("position_id", Text, nullable=False),
     Column("realized", DecimalText, nullable=False),
-    _check("execution_id_given", "length(execution_id) > 0"),
-    _one_of("side", Side),
-    _number("quantity", "> 0"),
-    _number("price", ">= 0"),
-    _number("commission"),
-    _number("realized"),
+    check("execution_id_given", "length(execution_id) > 0"),
+    one_of("side", Side),
+    *number("quantity", "> 0"),
+    *number("price", ">= 0"),
+    *number("commission"),
+    *number("realized"),
     sqlite_strict=True,
 )
 Index("fills_time", fills.c.time)
 Index("fills_order", fills.c.order_ref)
+Index("fills_position", fills.c.position_id)
 
 trades = Table(
     "trades",
@@ -230,11 +163,11 @@ trades = Table(
     Column("exit_reason", Text, nullable=False),
     Column("pnl", DecimalText, nullable=False),
     Column("fees", DecimalText, nullable=False),
-    _number("quantity", "<> 0"),
-    _number("entry_price", ">= 0"),
-    _number("exit_price", ">= 0"),
-    _number("pnl"),
-    _number("fees"),
+    *number("quantity", "<> 0"),
+    *number("entry_price", ">= 0"),
+    *number("exit_price", ">= 0"),
+    *number("pnl"),
+    *number("fees"),
     sqlite_strict=True,
 )
 Index("trades_exit", trades.c.exit_time)
@@ -246,8 +179,10 @@ adjustments = Table(
     Column("position_id", Text, nullable=False),
     Column("time", Micros, nullable=False),
     Column("realized", DecimalText, nullable=False),
-    _check("adjustment_id_given", "length(adjustment_id) > 0"),
-    _number("realized"),
+    Column("ratio", DecimalText),  # new shares for one old, where it is a split
+    check("adjustment_id_given", "length(adjustment_id) > 0"),
+    *number("realized"),
+    *number("ratio", "> 0"),
     sqlite_strict=True,
 )
 
@@ -256,8 +191,8 @@ statistics = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("document", Text, nullable=False),
-    _check("one_row", "id = 1"),
-    _check("is_json", "json_valid(document)"),
+    check("one_row", "id = 1"),
+    *is_json("document"),
     sqlite_strict=True,
 )
 
@@ -268,8 +203,8 @@ parameters = Table(
     Column("type", Text, nullable=False),
     Column("document", Text, nullable=False),
     Column("updated_at", Micros, nullable=False),
-    _check("names_given", "length(strategy) > 0 AND length(type) > 0"),
-    _check("is_json", "json_valid(document)"),
+    check("names_given", "length(strategy) > 0 AND length(type) > 0"),
+    *is_json("document"),
     sqlite_strict=True,
 )
 
@@ -278,7 +213,67 @@ day_starts = Table(
     metadata,
     Column("day", Text, primary_key=True),
     Column("equity", DecimalText, nullable=False),
-    _check("is_date", "day GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'"),
-    _number("equity"),
+    *either(
+        "is_date",
+        sqlite="day GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'",
+        postgresql="day ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'",
+    ),
+    *number("equity"),
+    sqlite_strict=True,
+)
+
+locks = Table(
+    "locks",
+    metadata,
+    Column("lock_id", Text, primary_key=True),
+    Column("scope", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("since", Micros, nullable=False),
+    Column("until", Micros),
+    Column("made_by", Text, nullable=False),
+    Column("lifted_at", Micros),
+    Column("lifted_by", Text, nullable=False),
+    check("names_given", "length(lock_id) > 0 AND length(made_by) > 0"),
+    one_of("scope", LockScope),
+    check("subject_of_scope", "(scope = 'Global') = (subject = '')"),
+    check("ends_after_it_begins", "until IS NULL OR until > since"),
+    check("lifted_by_someone", "(lifted_at IS NULL) = (lifted_by = '')"),
+    sqlite_strict=True,
+)
+
+# The highest equity that a drawdown is measured from.
+peaks = Table(
+    "peaks",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("equity", DecimalText, nullable=False),
+    Column("since", Micros, nullable=False),
+    check("one_row", "id = 1"),
+    *number("equity", "> 0"),
+    sqlite_strict=True,
+)
+
+# Intraday margin deficits of a margin account, one a day.
+deficits = Table(
+    "deficits",
+    metadata,
+    Column("day", Text, primary_key=True),
+    Column("amount", DecimalText, nullable=False),
+    Column("equity", DecimalText, nullable=False),
+    Column("satisfied_on", Text),
+    *either(
+        "is_date",
+        sqlite="day GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'",
+        postgresql="day ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'",
+    ),
+    *either(
+        "satisfied_is_date",
+        sqlite="satisfied_on IS NULL OR satisfied_on GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'",
+        postgresql="satisfied_on IS NULL OR satisfied_on ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'",
+    ),
+    *number("amount", "> 0"),
+    *number("equity"),
     sqlite_strict=True,
 )

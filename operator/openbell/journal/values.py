@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from openbell.domain.money import ZERO
 from openbell.domain.orders import Fill, Intent, IntentState
 from openbell.domain.positions import Position
 from openbell.domain.statistics import Statistics
+from openbell.engine.lots import LotEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,27 @@ class IntentRecord:
         """Whether the broker named more than was booked, or said Filled before all fills came."""
         wanted = self.intent.quantity if self.state is IntentState.FILLED else self.reported
         return self.filled < wanted
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrips:
+    """All round trips of a strategy together: profit after fees, and the fees."""
+
+    pnl: Decimal = ZERO
+    fees: Decimal = ZERO
+
+    def plus(self, pnl: Decimal, fees: Decimal) -> RoundTrips:
+        """With one more."""
+        return RoundTrips(self.pnl + pnl, self.fees + fees)
+
+
+@dataclass(frozen=True, slots=True)
+class Bookings:
+    """What was booked since a time: profit at average cost after the fees since, and by position id the whole history
+    of every position that is open or that anything was booked on since."""
+
+    realized: Decimal
+    histories: Mapping[str, tuple[LotEvent, ...]]
 
 
 @dataclass(frozen=True, slots=True)

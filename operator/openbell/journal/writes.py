@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Table, case, insert, select
 from sqlalchemy import update as update_rows
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from openbell.domain.errors import JournalError, StaleEpochError
 from openbell.domain.identity import owner_tag
@@ -18,12 +18,12 @@ from openbell.domain.policies import encode_policy
 from openbell.domain.positions import ClosedTrade, Position
 from openbell.domain.statistics import Statistics
 from openbell.journal import reads, rows, schema
+from openbell.journal.dialects import insert_new, insert_or_replace
 from openbell.journal.killpoints import reach
 from openbell.journal.lifecycle import after_fill, after_split, after_update
 from openbell.journal.values import IntentRecord
-
-# Built once: building a statement costs more than running it.
-_INSERT_NEW = upsert(schema.intents).on_conflict_do_nothing().returning(schema.intents.c.order_ref)
+from openbell.risk.intraday_margin import Deficit
+from openbell.risk.locks import Lock
 
 
 def adopt_owner(connection: Connection, *, uid: str) -> str:
@@ -60,7 +60,8 @@ def commit_intents(
     reach("journal.intents.begun")
     new: frozenset[str] = frozenset()
     if intents:
-        new = frozenset(connection.execute(_INSERT_NEW, [rows.intent_row(intent, now) for intent in intents]).scalars())
+        values = [rows.intent_row(intent, now) for intent in intents]
+        new = frozenset(connection.execute(insert_new(connection, schema.intents), values).scalars())
     if statistics is not None:
         save_statistics(connection, statistics=statistics)
     reach("journal.intents.written")
@@ -116,12 +117,10 @@ def record_fill(
     before = reads.position(connection, position_id=position.position_id)
     record = reads.record(connection, order_ref=fill.order_ref)
     realized = position.realized_pnl - (before.realized_pnl if before else ZERO)
-    if record is not None and record.intent.kind is IntentKind.ENTRY:
-        realized = ZERO  # an entry realises nothing, also where it opens anew a position that was left
-    inserted = connection.execute(
-        upsert(schema.fills).values(rows.fill_row(fill, position.position_id, realized)).on_conflict_do_nothing()
-    )
-    if inserted.rowcount == 0:
+    is_anew = before is not None and before.quantity == ZERO
+    if is_anew and record is not None and record.intent.kind is IntentKind.ENTRY:
+        realized = ZERO  # a new round trip of a position that was left counts its profit from nothing
+    if not _is_new(connection, schema.fills, rows.fill_row(fill, position.position_id, realized)):
         return False
     reach("journal.fill.recorded")
     _write_position(connection, position, before)
@@ -136,22 +135,35 @@ def record_fill(
 
 
 def adjust_position(
-    connection: Connection, *, adjustment_id: str, position: Position, closed: ClosedTrade | None, now: datetime
+    connection: Connection,
+    *,
+    adjustment_id: str,
+    position: Position,
+    closed: ClosedTrade | None,
+    ratio: Decimal | None,
+    now: datetime,
 ) -> bool:
     """Write a position that changed without a fill, unless this adjustment is written already."""
     before = reads.position(connection, position_id=position.position_id)
     realized = position.realized_pnl - (before.realized_pnl if before else ZERO)
-    inserted = connection.execute(
-        upsert(schema.adjustments)
-        .values(adjustment_id=adjustment_id, position_id=position.position_id, time=now, realized=realized)
-        .on_conflict_do_nothing()
-    )
-    if inserted.rowcount == 0:
+    row = {
+        "adjustment_id": adjustment_id,
+        "position_id": position.position_id,
+        "time": now,
+        "realized": realized,
+        "ratio": ratio,
+    }
+    if not _is_new(connection, schema.adjustments, row):
         return False
     _write_position(connection, position, before)
     if closed is not None:
         connection.execute(insert(schema.trades).values(rows.trade_row(closed, adjustment_id)))
     return True
+
+
+def _is_new(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
+    """Insert a row; whether its key was not there yet."""
+    return connection.execute(insert_new(connection, table), row).first() is not None
 
 
 def _write_position(connection: Connection, position: Position, before: Position | None) -> None:
@@ -176,7 +188,10 @@ def save_positions(connection: Connection, *, positions: tuple[Position, ...]) -
             .values(
                 best_price=position.best_price,
                 policy=encode_policy(position.policy),
-                exit_sequence=func.max(table.c.exit_sequence, position.exit_sequence),
+                exit_sequence=case(
+                    (table.c.exit_sequence > position.exit_sequence, table.c.exit_sequence),
+                    else_=position.exit_sequence,
+                ),
             )
         )
         if changed.rowcount == 0:
@@ -187,26 +202,47 @@ def save_positions(connection: Connection, *, positions: tuple[Position, ...]) -
 def save_statistics(connection: Connection, *, statistics: Statistics) -> None:
     """Replace the counters."""
     document = rows.statistics_document(statistics)
-    connection.execute(
-        upsert(schema.statistics)
-        .values(id=1, document=document)
-        .on_conflict_do_update(index_elements=["id"], set_={"document": document})
-    )
+    connection.execute(insert_or_replace(connection, schema.statistics), {"id": 1, "document": document})
     reach("journal.statistics.written")
 
 
 def remember_parameters(connection: Connection, *, strategy: str, type_name: str, document: str, now: datetime) -> None:
     """Replace a strategy's parameters."""
-    values = {"type": type_name, "document": document, "updated_at": now}
-    connection.execute(
-        upsert(schema.parameters)
-        .values(strategy=strategy, **values)
-        .on_conflict_do_update(index_elements=["strategy"], set_=values)
-    )
+    row = {"strategy": strategy, "type": type_name, "document": document, "updated_at": now}
+    connection.execute(insert_or_replace(connection, schema.parameters), row)
 
 
 def remember_day_start(connection: Connection, *, day: date, equity: Decimal) -> Decimal:
     """Store a day's first equity; the one that is stored then."""
     table = schema.day_starts
-    connection.execute(upsert(table).values(day=day.isoformat(), equity=equity).on_conflict_do_nothing())
+    _is_new(connection, table, {"day": day.isoformat(), "equity": equity})
     return Decimal(connection.execute(select(table.c.equity).where(table.c.day == day.isoformat())).scalar_one())
+
+
+def save_locks(connection: Connection, *, locks: tuple[Lock, ...]) -> None:
+    """Insert locks, or note that one was lifted; the first who lifted it stays."""
+    table = schema.locks
+    for lock in locks:
+        is_new = connection.execute(insert_new(connection, table), rows.lock_row(lock)).first() is not None
+        if not is_new and lock.lifted_at is not None:
+            connection.execute(
+                update_rows(table)
+                .where(table.c.lock_id == lock.lock_id, table.c.lifted_at.is_(None))
+                .values(lifted_at=lock.lifted_at, lifted_by=lock.lifted_by)
+            )
+
+
+def save_peak(connection: Connection, *, equity: Decimal, since: datetime) -> None:
+    """Replace the highest equity."""
+    connection.execute(insert_or_replace(connection, schema.peaks), {"id": 1, "equity": equity, "since": since})
+
+
+def save_deficit(connection: Connection, *, deficit: Deficit) -> None:
+    """Replace a day's deficit."""
+    row = {
+        "day": deficit.day.isoformat(),
+        "amount": deficit.amount,
+        "equity": deficit.equity,
+        "satisfied_on": deficit.satisfied_on.isoformat() if deficit.satisfied_on else None,
+    }
+    connection.execute(insert_or_replace(connection, schema.deficits), row)

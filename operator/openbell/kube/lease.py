@@ -89,6 +89,10 @@ class Observer:
         """How long the record has been seen unchanged; 0 before the first look."""
         return max(0.0, now - self.since) if self._looked else 0.0
 
+    def has_seen(self, record: LeaseRecord | None) -> bool:
+        """Whether this is the record that was observed last."""
+        return self._looked and _fingerprint(record) == self._seen
+
 
 def _fingerprint(record: LeaseRecord | None) -> _Fingerprint:
     if record is None:
@@ -110,7 +114,7 @@ def decide(
     *,
     duration_seconds: float = LEASE_DURATION_SECONDS,
 ) -> Decision:
-    """What to do about a record that `observer` has observed; `now` is boot time.
+    """What to do about a record that was read; `now` is boot time. One that `observer` has not observed is new to it.
 
     `me` names the pod, so a restarted container takes its predecessor's lease back at once (the predecessor is
     dead: a pod never runs two containers of one name). An absent or new Lease counts as held for a whole duration
@@ -119,7 +123,7 @@ def decide(
     if record is None or record.is_new:
         if not ever_ran:
             return Acquire()
-        return _after(duration_seconds, observer, now)
+        return _after(duration_seconds, record, observer, now)
     if record.is_released:
         return Acquire()
     if record.holder == me:
@@ -128,11 +132,11 @@ def decide(
         if record.epoch == observer.held_epoch:
             return Renew()
     # A shorter duration in the record would let us in before its holder's deadline, so ours is the least.
-    return _after(max(duration_seconds, float(record.duration_seconds)), observer, now)
+    return _after(max(duration_seconds, float(record.duration_seconds)), record, observer, now)
 
 
-def _after(seconds: float, observer: Observer, now: float) -> Decision:
-    left = seconds - observer.unchanged_seconds(now)
+def _after(seconds: float, record: LeaseRecord | None, observer: Observer, now: float) -> Decision:
+    left = seconds - (observer.unchanged_seconds(now) if observer.has_seen(record) else 0.0)
     return Acquire() if left <= 0 else Wait(left)
 
 

@@ -1,4 +1,4 @@
-"""Recorded daily bars: read from CSV, checked line by line, and seen as of a date.
+"""Recorded bars, daily or shorter, seen as of a moment.
 
 Prices are as they were traded, without adjustment. A split is applied to the history before it only when that history
 is looked at from its date on, so no bar ever knows of a split to come.
@@ -6,13 +6,9 @@ is looked at from its date on, so no bar ever knows of a split to come.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,18 +16,11 @@ import numpy as np
 
 from openbell.domain.answers import Answer, ConfirmedEmpty, Unknown, Value
 from openbell.domain.bars import Bar, BarSeries, Floats, Quote
-from openbell.domain.errors import ManifestError
+from openbell.market.barfile import RecordedDataError, When, read_bars
 from openbell.market.calendar import SessionCalendar
 from openbell.market.sessions import Session
 
 DAY_SECONDS = 86_400
-PRICE_COLUMNS = ("open", "high", "low", "close")
-ALIASES = {"ticker": "symbol"}
-REQUIRED = ("date", "symbol", *PRICE_COLUMNS, "volume")
-
-
-class RecordedDataError(ManifestError):
-    """A file of bars or a split that belongs to it is not well formed. Names the line, the column and the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,86 +42,25 @@ class _History:
     splits: tuple[tuple[datetime, int, float], ...]  # (open of its date, first bar after it, ratio)
 
 
-def read_bars(path: Path) -> dict[str, list[tuple[date, tuple[float, ...]]]]:
-    """Bars of a CSV file, gzipped or not, by symbol, ordered by date: (date, (open, high, low, close, volume)).
-
-    Columns are found by name, in any order and case; `Ticker` is taken for `symbol`; other columns are left alone.
-    Raises RecordedDataError at the first line that is wrong.
-    """
-    try:
-        raw = path.read_bytes()
-        text = (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise RecordedDataError(f"{path.name}: the file cannot be read ({error})") from error
-    lines = csv.reader(io.StringIO(text))
-    header = [ALIASES.get(name.strip().lower(), name.strip().lower()) for name in next(lines, [])]
-    missing = [name for name in REQUIRED if name not in header]
-    if missing:
-        raise RecordedDataError(f"{path.name} line 1: column {missing[0]} is missing; needed are {', '.join(REQUIRED)}")
-    places = {name: header.index(name) for name in REQUIRED}
-    found: dict[str, dict[date, tuple[float, ...]]] = {}
-    for number, row in enumerate(lines, start=2):
-        if row:
-            symbol, day, values = _parse(f"{path.name} line {number}", row, len(header), places)
-            if found.setdefault(symbol, {}).setdefault(day, values) is not values:
-                raise RecordedDataError(f"{path.name} line {number}, column date: {symbol} has a second bar on {day}")
-    if not found:
-        raise RecordedDataError(f"{path.name}: there is no bar in the file")
-    return {symbol: sorted(days.items()) for symbol, days in sorted(found.items())}
-
-
-def _parse(
-    where: str, row: Sequence[str], width: int, places: Mapping[str, int]
-) -> tuple[str, date, tuple[float, ...]]:
-    if len(row) != width:
-        raise RecordedDataError(f"{where}: {len(row)} values where the header names {width}")
-    symbol = row[places["symbol"]].strip()
-    if not symbol:
-        raise RecordedDataError(f"{where}, column symbol: the value is empty")
-    try:
-        day = date.fromisoformat(row[places["date"]].strip())
-    except ValueError as error:
-        text = row[places["date"]]
-        raise RecordedDataError(f"{where}, column date: {text!r} is not a date such as 2000-03-01") from error
-    values = {name: _number(where, name, row[places[name]]) for name in (*PRICE_COLUMNS, "volume")}
-    for name in PRICE_COLUMNS:
-        if values[name] <= 0:
-            raise RecordedDataError(f"{where}, column {name}: {values[name]} is not allowed; a price is above 0")
-        if not values["low"] <= values[name] <= values["high"]:
-            raise RecordedDataError(
-                f"{where}, column {name}: {values[name]} does not lie between low {values['low']} "
-                f"and high {values['high']}"
-            )
-    if values["volume"] < 0:
-        raise RecordedDataError(f"{where}, column volume: {values['volume']} is not allowed; it is 0 or more")
-    return symbol, day, tuple(values.values())
-
-
-def _number(where: str, name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise RecordedDataError(f"{where}, column {name}: {text!r} is not a number")
-    return value
-
-
 class RecordedBars:
-    """Every symbol's daily bars of one file with the splits of its manifest.
+    """Every symbol's bars of one file with the splits of its manifest.
 
-    Raises RecordedDataError for a bar on a date without a session and for a split that fits no bar.
+    A daily bar is its session. Shorter ones are of one length, the least distance of two of them, and lie on the grid
+    of that length from the session's open; each is to a replay what a session is, from its start to its end.
+    Raises RecordedDataError for a bar outside of any session and for a split that fits no bar.
     """
 
     def __init__(
         self,
-        bars: Mapping[str, Sequence[tuple[date, tuple[float, ...]]]],
+        bars: Mapping[str, Sequence[tuple[When, tuple[float, ...]]]],
         calendar: SessionCalendar,
         splits: Iterable[Split] = (),
     ) -> None:
         self.splits = tuple(sorted(splits, key=lambda split: (split.date, split.symbol)))
-        _check_splits(self.splits, bars)
         self.calendar = calendar
+        self.bar_seconds = _bar_seconds([when for days in bars.values() for when, _ in days])
+        self._sessions = {symbol: self._sessions_of(symbol, days) for symbol, days in sorted(bars.items())}
+        _check_splits(self.splits, self._sessions)
         self._histories = {symbol: self._history(symbol, days) for symbol, days in sorted(bars.items())}
         self._views: dict[tuple[str, int], tuple[Floats, ...]] = {}
 
@@ -141,24 +69,44 @@ class RecordedBars:
         """Read and check a file."""
         return cls(read_bars(path), calendar, splits)
 
-    def _history(self, symbol: str, days: Sequence[tuple[date, tuple[float, ...]]]) -> _History:
+    def _sessions_of(self, symbol: str, days: Sequence[tuple[When, tuple[float, ...]]]) -> tuple[Session, ...]:
         sessions = []
-        for day, _ in days:
-            session = self.calendar.session_on(day)
+        for when, _ in days:
+            session = self._slot(symbol, when) if isinstance(when, datetime) else self.calendar.session_on(when)
             if session is None:
+                day = when.date() if isinstance(when, datetime) else when
                 why = self.calendar.beyond(day) or f"which is no {self.calendar.name} session"
-                raise RecordedDataError(f"{symbol} has a bar on {day}, {why}")
+                raise RecordedDataError(f"{symbol} has a bar on {when}, {why}")
             sessions.append(session)
+        return tuple(sessions)
+
+    def _slot(self, symbol: str, start: datetime) -> Session | None:
+        """A bar that is shorter than a day as a session of its own; the last one of a day may be cut by the close."""
+        session = self.calendar.session_at(start)
+        if session is None:
+            return None
+        length = timedelta(seconds=self.bar_seconds)
+        if (start - session.open) % length:
+            raise RecordedDataError(
+                f"{symbol} has a bar at {start.isoformat()}, which is no multiple of {self.bar_seconds} s after the "
+                f"session's open at {session.open.isoformat()}"
+            )
+        return Session(session.date, start, min(start + length, session.close), session.early)
+
+    def _history(self, symbol: str, days: Sequence[tuple[When, tuple[float, ...]]]) -> _History:
+        sessions = self._sessions[symbol]
         rows = np.asarray([values for _, values in days], dtype=np.float64)
         splits = []
         for split in self.splits:
             if split.symbol == symbol:
                 first_after = next(index for index, session in enumerate(sessions) if session.date >= split.date)
-                splits.append((sessions[first_after].open, first_after, float(split.ratio)))
+                whole = self.calendar.session_on(sessions[first_after].date)
+                opening = whole.open if whole else sessions[first_after].open
+                splits.append((opening, first_after, float(split.ratio)))
         return _History(
-            tuple(sessions),
-            np.asarray([session.close.timestamp() for session in sessions], dtype=np.float64),
-            tuple(np.ascontiguousarray(rows[:, column]) for column in range(5)),
+            sessions,
+            _frozen(np.asarray([session.close.timestamp() for session in sessions], dtype=np.float64)),
+            tuple(_frozen(np.ascontiguousarray(rows[:, column])) for column in range(5)),
             tuple(splits),
         )
 
@@ -185,12 +133,27 @@ class RecordedBars:
 
     def series(self, symbol: str, count: int, now: datetime) -> BarSeries:
         """The newest `count` bars closed by `now`, adjusted for the splits that have happened by `now`."""
-        history = self._histories[symbol]
-        stop = int(np.searchsorted(history.ends, now.timestamp(), side="right"))
+        columns = self.columns(symbol, now)
+        stop = int(np.searchsorted(columns[0], now.timestamp(), side="right"))
         start = max(0, stop - count)
+        return BarSeries(symbol, self.bar_seconds, *(column[start:stop] for column in columns))
+
+    def columns(self, symbol: str, now: datetime) -> tuple[Floats, ...]:
+        """All bars (end, open, high, low, close, volume), later ones too, with the splits that have happened by `now`.
+
+        Read-only arrays of one length; a look at them is a slice, and as read-only as they are.
+        """
+        history = self._histories[symbol]
         applied = sum(opening <= now for opening, _, _ in history.splits)
-        columns = (history.ends, *self._adjusted(symbol, applied))
-        return BarSeries(symbol, DAY_SECONDS, *(_frozen(column[start:stop]) for column in columns))
+        return (history.ends, *self._adjusted(symbol, applied))
+
+    def sessions_of(self, symbol: str) -> tuple[Session, ...]:
+        """The sessions of a symbol's bars, oldest first."""
+        return self._histories[symbol].sessions
+
+    def traded(self, symbol: str) -> tuple[Floats, ...]:
+        """A symbol's (open, high, low, close, volume) as they were traded, whatever was split later."""
+        return self._histories[symbol].columns
 
     def _adjusted(self, symbol: str, applied: int) -> tuple[Floats, ...]:
         view = self._views.get((symbol, applied))
@@ -200,7 +163,9 @@ class RecordedBars:
             for _, first_after, ratio in history.splits[:applied]:
                 factor[:first_after] *= ratio
             prices = tuple(column / factor for column in history.columns[:4])
-            view = self._views[symbol, applied] = (*prices, history.columns[4] * factor)
+            view = self._views[symbol, applied] = tuple(
+                _frozen(each) for each in (*prices, history.columns[4] * factor)
+            )
         return view
 
 
@@ -209,15 +174,25 @@ def _frozen(column: Floats) -> Floats:
     return column
 
 
-def _check_splits(splits: Sequence[Split], bars: Mapping[str, Sequence[tuple[date, tuple[float, ...]]]]) -> None:
+def _bar_seconds(times: Sequence[When]) -> int:
+    """The length of the bars: a day, or the least distance of two of them. Raises RecordedDataError for only one."""
+    starts = np.unique([when.timestamp() for when in times if isinstance(when, datetime)])
+    if not len(starts):
+        return DAY_SECONDS
+    if len(starts) == 1:
+        raise RecordedDataError("one bar alone does not tell how long a bar is; there must be two at different times")
+    return int(np.diff(starts).min())
+
+
+def _check_splits(splits: Sequence[Split], sessions: Mapping[str, Sequence[Session]]) -> None:
     seen = set()
     for split in splits:
         where = f"marketData.replay.splits: {split.symbol} on {split.date}"
-        if split.symbol not in bars:
-            raise RecordedDataError(f"{where}: the file has no such symbol; it has {', '.join(sorted(bars))}")
+        if split.symbol not in sessions:
+            raise RecordedDataError(f"{where}: the file has no such symbol; it has {', '.join(sorted(sessions))}")
         if split.ratio <= 0:
             raise RecordedDataError(f"{where}: ratio {split.ratio} is not allowed; it is above 0")
-        if split.date not in {day for day, _ in bars[split.symbol]}:
+        if split.date not in {session.date for session in sessions[split.symbol]}:
             raise RecordedDataError(f"{where}: the file has no bar of that date")
         if (split.symbol, split.date) in seen:
             raise RecordedDataError(f"{where}: the split is listed twice")
@@ -243,6 +218,10 @@ class ReplayMarket:
         """From now on this is the symbol's price."""
         self._quotes[quote.symbol] = quote
 
+    def last_quote(self, symbol: str) -> Quote | None:
+        """What was shown last of the symbol."""
+        return self._quotes.get(symbol)
+
     async def quote(self, symbol: str, now: datetime) -> Answer[Quote]:
         if not self.has(symbol):
             return Unknown(f"the recorded bars have no symbol {symbol}")
@@ -252,7 +231,7 @@ class ReplayMarket:
     async def bars(self, symbol: str, bar_seconds: int, count: int, now: datetime) -> Answer[BarSeries]:
         if not self.has(symbol):
             return Unknown(f"the recorded bars have no symbol {symbol}")
-        if bar_seconds != DAY_SECONDS:
-            return Unknown(f"the recorded bars are of {DAY_SECONDS} seconds, not {bar_seconds}")
+        if bar_seconds != self._recorded.bar_seconds:
+            return Unknown(f"the recorded bars are of {self._recorded.bar_seconds} seconds, not {bar_seconds}")
         series = self._recorded.series(symbol, count, now)
         return Value(series) if len(series) else ConfirmedEmpty()

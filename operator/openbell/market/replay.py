@@ -9,6 +9,8 @@ fills at the price it saw (the broker fills at the next quote after arrival, nev
 What follows: an order sent on closed bars fills at the next session's open; a gap through a level fills at the open;
 stop and target within one bar is the stop.
 
+A bar that is shorter than a day is stepped through like a session of its own, from its start to its end.
+
 All steps of the path lie within milliseconds of the open or the close, so that rules on time (holding time, the end of
 the session) act at the open and the close, whose prices are real, and not at an extreme.
 """
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from typing import TypeAlias
 
 from openbell.domain.bars import Bar, Quote
@@ -127,37 +130,51 @@ class ReplayDriver:
                 f"the recorded {recorded.first} to {recorded.last}"
             )
         self._last_price: dict[str, float] = {}
-        self._days: dict[date, list[tuple[Session, Bar]]] = {}
-        for symbol in recorded.symbols:
-            for session, bar in recorded.bars_of(symbol):
-                self._days.setdefault(session.date, []).append((session, bar))
 
     @property
     def first_moment(self) -> datetime:
         """When the stream begins: the open of its first session (after `resume_after`)."""
-        return next(session.open for session, _ in self._sessions())
+        return next(session.open for session, _, _ in self._sessions())
 
-    def _sessions(self) -> Iterator[tuple[Session, tuple[Bar, ...]]]:
-        for day in sorted(self._days):
-            session = self._days[day][0][0]
-            if self._start <= day <= self._end and (self._resume_after is None or session.close > self._resume_after):
-                yield session, tuple(bar for _, bar in self._days[day])
+    @cached_property
+    def _bars(self) -> list[tuple[Session, tuple[Bar, ...], bool]]:
+        """Every session with its bars, in order of time, and whether it begins its date."""
+        found: dict[datetime, tuple[Session, list[Bar]]] = {}
+        for symbol in self._market.recorded.symbols:
+            for session, bar in self._market.recorded.bars_of(symbol):
+                found.setdefault(session.open, (session, []))[1].append(bar)
+        ordered = [found[opening] for opening in sorted(found)]
+        days = [session.date for session, _ in ordered]
+        begins = [number == 0 or day != days[number - 1] for number, day in enumerate(days)]
+        return [(session, tuple(bars), first) for (session, bars), first in zip(ordered, begins, strict=True)]
+
+    def _sessions(self) -> Iterator[tuple[Session, tuple[Bar, ...], bool]]:
+        for session, bars, begins in self._bars:
+            in_range = self._start <= session.date <= self._end
+            if in_range and (self._resume_after is None or session.close > self._resume_after):
+                yield session, bars, begins
 
     def __iter__(self) -> Iterator[Step]:
-        self._show_prices_before_the_start()
-        for session, bars in self._sessions():
-            yield from self._session(session, bars)
+        self.show_prices_before(self.first_moment)
+        for session, bars, begins in self._sessions():
+            yield from self.session(session, bars, begins_day=begins)
 
-    def _show_prices_before_the_start(self) -> None:
-        first = self.first_moment
+    def show_prices_before(self, first: datetime) -> None:
+        """Begin with the newest prices before the first session, where there are any."""
         for symbol in self._market.recorded.symbols:
             # As traded on the eve: a split on the first date is yet to come, as its step.
             series = self._market.recorded.series(symbol, 1, first - STEP)
             if series.last_end is not None:
                 self._quote(symbol, series.last_end, float(series.close[-1]))
 
-    def _session(self, session: Session, bars: tuple[Bar, ...]) -> Iterator[Step]:
-        splits = tuple(split for split in self._market.recorded.splits if split.date == session.date)
+    def skip(self, symbol: str, session: Session, close: float) -> Quote:
+        """Show how a session ended that is not stepped through, because nothing can have happened in it."""
+        return self._quote(symbol, session.close - STEP, close)
+
+    def session(self, session: Session, bars: tuple[Bar, ...], *, begins_day: bool = True) -> Iterator[Step]:
+        """The steps of one session with the bars that it has; splits are of the date's first."""
+        splits = self._market.recorded.splits if begins_day else ()
+        splits = tuple(split for split in splits if split.date == session.date)
         if splits:
             for split in splits:
                 price = self._last_price.get(split.symbol)

@@ -201,21 +201,3 @@ class ExitsOverrides(Model):
     def over(self, base: ExitsSpec) -> ExitsSpec:
         """`base` with what is set here."""
         return ExitsSpec.model_validate(base.model_dump() | self.model_dump(exclude_none=True))
-
-
-class RiskSpec(Model):
-    """Limits of the whole scheduler. They only ever block openings, never exits."""
-
-    allow_short: Bool = Field(False, description="Whether a Sell without a position opens a short one.")
-    max_order_notional: PositiveMoney = Field(
-        Decimal(50000), description="Most that one opening order may be worth, as a decimal string."
-    )
-    max_daily_loss_fraction: Annotated[float, Field(strict=True, gt=0, le=1)] = Field(
-        0.05, description="Openings stop for the day once the day's loss reaches this fraction of equity; 1 = off."
-    )
-    max_orders_per_minute: Annotated[int, Field(strict=True, ge=1, le=10_000), whole] = Field(
-        30, description="Most opening orders within one minute."
-    )
-    max_orders_per_day: Annotated[int, Field(strict=True, ge=1, le=1_000_000), whole] = Field(
-        500, description="Most opening orders within one trading day."
-    )

@@ -8,9 +8,10 @@ from pydantic import Field
 
 from openbell.domain.state import TradingState, asked_state
 from openbell.resources.common import Bool, Confidence, Count, Model, Moment, Rule, Text, list_type, whole
-from openbell.resources.policies import AdaptiveSpec, ExitsSpec, PausePolicy, RiskSpec, SizingSpec, StopPolicy
+from openbell.resources.policies import AdaptiveSpec, ExitsSpec, PausePolicy, SizingSpec, StopPolicy
+from openbell.resources.risk import RiskSpec
 from openbell.resources.runner import ApiSpec, JournalSpec, RunnerSpec
-from openbell.resources.status import ConditionModel, PnlStatus, PositionStatus, State, StatsStatus
+from openbell.resources.status import ConditionModel, LockStatus, PnlStatus, PositionStatus, State, StatsStatus
 from openbell.resources.surroundings import (
     BrokerSpec,
     BrokerType,
@@ -23,6 +24,7 @@ from openbell.resources.surroundings import (
 KIND = "TradingScheduler"
 PLURAL = "tradingschedulers"
 MAX_STATUS_POSITIONS = 50
+MAX_STATUS_LOCKS = 20
 
 EvaluationSeconds = Annotated[int, Field(strict=True, ge=1, le=86_400), whole]
 ExitCheckSeconds = Annotated[int, Field(strict=True, ge=1, le=3_600), whole]
@@ -170,6 +172,17 @@ class SchedulerStatus(Model):
     stats: StatsStatus | None = Field(None, description="Counters since the first start.")
     strategies: StrategiesStatus | None = Field(None, description="Strategies that point at this scheduler.")
     positions: PositionsStatus | None = Field(None, description="Open positions.")
+    settlement: Text | None = Field(
+        None,
+        description="Cash accounts: settled and unsettled money, and the good-faith and free-riding violations of "
+        "the last 12 months, in one clause.",
+    )
+    locks: tuple[LockStatus, ...] | None = Field(
+        None,
+        max_length=MAX_STATUS_LOCKS,
+        description="Locks that hold openings back now, the oldest 20 of them.",
+        json_schema_extra=list_type("atomic"),
+    )
     runner: RunnerStatus | None = Field(None, description="The process that trades.")
     conditions: tuple[ConditionModel, ...] | None = Field(
         None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from openbell.domain.limits import LockScope
 from openbell.domain.state import TradingState
 from openbell.resources.common import Count, Model, Moment, Text
 
@@ -50,6 +51,19 @@ class StatsStatus(Model):
     last_evaluation: Moment | None = Field(None, description="When the last evaluation ran.")
     last_trade: Moment | None = Field(None, description="When the last entry was filled.")
     started_at: Moment | None = Field(None, description="When the scheduler first started.")
+
+
+class LockStatus(Model):
+    """Openings that are held back; exits never are."""
+
+    id: Text = Field(description="By which it is lifted: kubectl annotate tsch NAME openbell.dev/unlock=ID.")
+    scope: LockScope = Field(description="Global, or Symbol or Strategy as subject names it.")
+    subject: Text | None = Field(None, description="The symbol or strategy.")
+    reason: Text = Field(description="What an opening that it holds back is denied with.")
+    since: Moment = Field(description="When it began.")
+    until: Moment | None = Field(None, description="When it ends; absent = when a person lifts it.")
+    why: Text = Field(description="Why it was made, in one clause.")
+    made_by: Text = Field(description="The protection with its place in the list, or who asked for it.")
 
 
 class PositionStatus(Model):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from openbell.domain.state import TradingState, asked_state
 from openbell.resources.common import (
@@ -16,9 +16,11 @@ from openbell.resources.common import (
     Model,
     Moment,
     ResourceName,
+    Rule,
     Symbol,
     Text,
     list_type,
+    matching,
     no_duplicates,
     one_of,
     whole,
@@ -32,8 +34,51 @@ PLURAL = "strategies"
 
 
 class StrategyType(StrEnum):
+    """The built-in rules, and `Custom` for a class of one's own."""
+
     MOMENTUM = "Momentum"
+    MEAN_REVERSION = "MeanReversion"
+    BREAKOUT = "Breakout"
     CROSSOVER = "Crossover"
+    CUSTOM = "Custom"
+
+
+class SourceType(StrEnum):
+    CONFIG_MAP = "ConfigMap"
+    IMAGE = "Image"
+
+
+_CLASS_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
+ClassName = Annotated[
+    str,
+    Field(strict=True),
+    matching(_CLASS_PATTERN, "the name of a Python class, like Reversal"),
+    WithJsonSchema({"type": "string", "pattern": _CLASS_PATTERN, "maxLength": 100}),
+]
+
+_ENTRY_POINT_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+EntryPoint = Annotated[
+    str,
+    Field(strict=True, max_length=255),
+    matching(_ENTRY_POINT_PATTERN, "a module and a class, like package.module:Reversal"),
+    WithJsonSchema({"type": "string", "pattern": _ENTRY_POINT_PATTERN, "maxLength": 255}),
+]
+
+_OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+ObjectName = Annotated[
+    str,
+    Field(strict=True),
+    matching(_OBJECT_NAME_PATTERN, "the name of an object"),
+    WithJsonSchema({"type": "string", "pattern": _OBJECT_NAME_PATTERN, "maxLength": 253}),
+]
+
+_KEY_PATTERN = r"^[A-Za-z0-9._-]{1,253}$"
+DataKey = Annotated[
+    str,
+    Field(strict=True),
+    matching(_KEY_PATTERN, "a key of 1 to 253 letters, digits, dots, dashes and underscores"),
+    WithJsonSchema({"type": "string", "pattern": _KEY_PATTERN, "maxLength": 253}),
+]
 
 
 class Execution(StrEnum):
@@ -47,19 +92,98 @@ class SchedulerRef(Model):
     name: ResourceName = Field(description="Name of a TradingScheduler in the same namespace.")
 
 
+class ConfigMapSource(Model):
+    """A key of a ConfigMap in the same namespace, whose text is one Python module."""
+
+    name: ObjectName = Field(description="Name of the ConfigMap.")
+    key: DataKey = Field("strategy.py", description="Key that holds the module.")
+
+
+def _only_for(block: str, field: str, source: SourceType, *, required: bool) -> Rule:
+    """A rule that a block stands for one type of source alone, or has to."""
+    names = "is required" if required else "is only allowed"
+    # By name, so that a type that does not exist is told once, as such.
+    types = [source.value] if required else [each.value for each in SourceType if each is not source]
+    shown = f"{'!' if required else ''}has(self.{block})"
+
+    def check(spec: SourceSpec) -> bool:
+        present = getattr(spec, field) is not None
+        return spec.type is not source or present if required else spec.type is source or not present
+
+    return Rule(
+        cel=f"!(self.type in {types} && {shown})",
+        message=f"spec.source.{block} {names} when spec.source.type is {source.value}",
+        check=check,
+        field_path=f".{block}",
+        reason="FieldValueRequired" if required else "FieldValueForbidden",
+    )
+
+
+class SourceSpec(Model):
+    """Where the class of a strategy of type Custom comes from. It runs in a process of its own."""
+
+    rules: ClassVar[tuple[Rule, ...]] = tuple(
+        _only_for(block, field, source, required=required)
+        for block, field, source in (
+            ("configMap", "config_map", SourceType.CONFIG_MAP),
+            ("class", "class_name", SourceType.CONFIG_MAP),
+            ("entryPoint", "entry_point", SourceType.IMAGE),
+        )
+        for required in (False, True)
+    )
+
+    type: Annotated[SourceType, one_of(SourceType)] = Field(
+        description="ConfigMap: a module in a ConfigMap. Image: a module that is installed in the runner's image."
+    )
+    config_map: ConfigMapSource | None = Field(
+        None, description="Where the module is. Required for type ConfigMap, refused for any other."
+    )
+    class_name: ClassName | None = Field(
+        None,
+        alias="class",
+        description="The class in that module. Required for type ConfigMap, refused for any other.",
+    )
+    entry_point: EntryPoint | None = Field(
+        None,
+        description="Module and class, like package.module:Reversal. Required for type Image, refused for any other.",
+    )
+
+
 class StrategySpec(Model):
     """What a person wants of a strategy. Settings that are left out are the scheduler's."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"!(self.type in {[each.value for each in StrategyType if each is not StrategyType.CUSTOM]} "
+            "&& has(self.source))",
+            message="spec.source is only allowed when spec.type is Custom",
+            check=lambda spec: spec.type is StrategyType.CUSTOM or spec.source is None,
+            field_path=".source",
+            reason="FieldValueForbidden",
+        ),
+        Rule(
+            cel="!(self.type == 'Custom' && !has(self.source))",
+            message="spec.source is required when spec.type is Custom",
+            check=lambda spec: spec.type is not StrategyType.CUSTOM or spec.source is not None,
+            field_path=".source",
+            reason="FieldValueRequired",
+        ),
+    )
 
     scheduler_ref: SchedulerRef = Field(description="The scheduler that runs the strategy.")
     enabled: Bool = Field(True, description="false = Stopped: the strategy is not evaluated; its exits go on.")
     paused: Bool = Field(False, description="true = Paused: it is evaluated and recorded, but opens nothing.")
     type: Annotated[StrategyType, one_of(StrategyType)] = Field(
-        description="Which rule it is: Momentum or Crossover; it decides what parameters may hold."
+        description="Which rule it is: Momentum, MeanReversion, Breakout, Crossover, or Custom, your own class; it "
+        "decides what parameters may hold."
+    )
+    source: SourceSpec | None = Field(
+        None, description="Where the class comes from. Required for type Custom, refused for any other."
     )
     parameters: FreeObject = Field(
         default_factory=dict,
-        description="Parameters of the type. A wrong one is told by the condition Accepted, and the last good ones "
-        "stay in force.",
+        description="Parameters of the type, as status.parametersSchema describes them. A wrong one is told by the "
+        "condition Accepted, and the last good ones stay in force.",
     )
     symbols: Annotated[tuple[Symbol, ...], no_duplicates(str, "{} is listed twice")] = Field(
         min_length=1,

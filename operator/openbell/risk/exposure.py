@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from openbell.domain.money import cents
+from decimal import Decimal
+
+from openbell.domain.money import ZERO, cents
 from openbell.domain.reasons import Reason
 from openbell.risk.view import Candidate, Deny, RiskLimits, RiskView
 
@@ -49,6 +51,42 @@ def buying_power(candidate: Candidate, view: RiskView, limits: RiskLimits) -> De
     if candidate.notional > left:
         return Deny(Reason.BUYING_POWER, f"the order needs {cents(candidate.notional)}, {cents(left)} is left")
     return None
+
+
+def symbol_exposure(candidate: Candidate, view: RiskView, limits: RiskLimits) -> Deny | None:
+    """What is held and ordered of one symbol by all strategies, with this order, against equity."""
+    if limits.max_symbol_exposure is None:
+        return None
+    worth = exposure_of(view, candidate.symbol) + candidate.notional
+    allowed = view.equity * Decimal(repr(limits.max_symbol_exposure))
+    if worth > allowed:
+        detail = f"{candidate.symbol} would come to {cents(worth)}, at most {cents(allowed)}"
+        return Deny(Reason.MAX_SYMBOL_EXPOSURE, detail)
+    return None
+
+
+def gross_exposure(candidate: Candidate, view: RiskView, limits: RiskLimits) -> Deny | None:
+    """The sum of what is held and ordered, long and short added up, with this order, against equity."""
+    if limits.max_gross_exposure is None:
+        return None
+    worth = exposure_of(view) + candidate.notional
+    allowed = view.equity * Decimal(repr(limits.max_gross_exposure))
+    if worth > allowed:
+        return Deny(Reason.MAX_GROSS_EXPOSURE, f"all positions would come to {cents(worth)}, at most {cents(allowed)}")
+    return None
+
+
+def exposure_of(view: RiskView, symbol: str | None = None) -> Decimal:
+    """|quantity| × price of the open positions and the worth of the working entries, of one symbol or of all."""
+    held = sum(
+        (
+            abs(position.quantity) * view.prices.get(position.symbol, position.average_price)
+            for position in view.positions
+            if symbol in {None, position.symbol}
+        ),
+        ZERO,
+    )
+    return held + sum((e.notional for e in view.working_entries if symbol in {None, e.symbol}), ZERO)
 
 
 def _trades(view: RiskView, strategy: str | None = None) -> int:

@@ -1,4 +1,4 @@
-"""How much may be lost in a day."""
+"""How much may be lost: in a day, and from the highest equity."""
 
 from __future__ import annotations
 
@@ -20,3 +20,24 @@ def daily_loss(candidate: Candidate, view: RiskView, limits: RiskLimits) -> Deny
     if loss > 0 and loss >= allowed:
         return Deny(Reason.DAILY_LOSS, f"today's loss {cents(loss)} has reached the limit {cents(allowed)}")
     return None
+
+
+def drawdown(candidate: Candidate, view: RiskView, limits: RiskLimits) -> Deny | None:
+    """The fall from the highest equity, open positions included, against a fraction of that highest.
+
+    It holds until equity has recovered, or until a person lifts it, from which on the highest is counted anew.
+    """
+    if is_in_drawdown(view.equity, view.peak_equity, limits.max_drawdown_fraction):
+        return Deny(
+            Reason.DRAWDOWN,
+            f"the equity {cents(view.equity)} has fallen from {cents(view.peak_equity or view.equity)} "
+            f"by {limits.max_drawdown_fraction:.2%} or more",
+        )
+    return None
+
+
+def is_in_drawdown(equity: Decimal, peak: Decimal | None, limit: float | None) -> bool:
+    """Whether equity has fallen from its highest by the limit; not where either is not known."""
+    if limit is None or peak is None or peak <= 0:
+        return False
+    return peak > equity and peak - equity >= peak * Decimal(repr(limit))

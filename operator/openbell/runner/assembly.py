@@ -25,6 +25,7 @@ from openbell.market.replay import Armed, ReplayDriver
 from openbell.market.synthetic import SyntheticMarket
 from openbell.resources.scheduler import SchedulerSpec
 from openbell.resources.surroundings import BrokerType, MarketDataType, MarketSpec, ReplaySpec
+from openbell.runner.accountbook import Dates
 from openbell.runner.control import Control
 from openbell.runner.replaying import ReplayResult, identity_of, manifest_of, prepare_folder
 
@@ -61,6 +62,11 @@ def calendar_of(market: MarketSpec) -> SessionCalendar:
     )
 
 
+def dates_of(market: MarketSpec) -> Dates:
+    """Trade dates and settlement dates by the same calendar."""
+    return Dates(market.calendar.value, calendar_of(market))
+
+
 def ground_of(control: Control) -> object:
     """What cannot change while a runner runs: when this differs, it starts anew."""
     spec = control.spec
@@ -86,7 +92,9 @@ def build_ground(control: Control, *, data: Path, datasets: Iterable[Path], stac
         own = spec.market_data.type is MarketDataType.BROKER
         return Ground(remote, remote if own else _synthetic(spec), clock, data)
     synthetic = _synthetic(spec)
-    broker = SimulatedBroker(_book(data, stack), synthetic, clock, _venue(spec, None, synthetic.has), account=account)
+    broker = SimulatedBroker(
+        _book(data, stack), synthetic, clock, venue_settings(spec, None, synthetic.has), account=account
+    )
     return Ground(broker, synthetic, clock, data)
 
 
@@ -94,10 +102,7 @@ def _replay_ground(control: Control, account: str, data: Path, bars: Path, stack
     spec = control.spec
     replay = _replay(spec)
     calendar = calendar_of(spec.market)
-    splits = [
-        Split(each.symbol, date.fromisoformat(str(each.date)), Decimal(str(each.ratio))) for each in replay.splits
-    ]
-    market = ReplayMarket(RecordedBars.load(bars, calendar, splits))
+    market = ReplayMarket(RecordedBars.load(bars, calendar, splits_of(replay)))
     start, end = date.fromisoformat(str(replay.from_date)), date.fromisoformat(str(replay.to_date))
 
     def driver(armed: Armed) -> ReplayDriver:
@@ -109,9 +114,16 @@ def _replay_ground(control: Control, account: str, data: Path, bars: Path, stack
     stack.callback(lock.release)
     folder, result = prepare_folder(root, identity_of(control, bars.read_bytes()))
     broker = SimulatedBroker(
-        _book(folder, stack), market, clock, _venue(spec, calendar, market.has), account=account, polls=False
+        _book(folder, stack), market, clock, venue_settings(spec, calendar, market.has), account=account, polls=False
     )
     return Ground(broker, market, clock, folder, ReplayGround(broker, clock, driver, result))
+
+
+def splits_of(replay: ReplaySpec) -> tuple[Split, ...]:
+    """The splits that a replay lists."""
+    return tuple(
+        Split(each.symbol, date.fromisoformat(str(each.date)), Decimal(str(each.ratio))) for each in replay.splits
+    )
 
 
 def find_dataset(spec: SchedulerSpec, folders: Iterable[Path]) -> Path:
@@ -138,7 +150,8 @@ def _synthetic(spec: SchedulerSpec) -> SyntheticMarket:
     return SyntheticMarket(synthetic.seed, synthetic.volatility, start)
 
 
-def _venue(spec: SchedulerSpec, hours: SessionCalendar | None, trades: Callable[[str], bool]) -> VenueSettings:
+def venue_settings(spec: SchedulerSpec, hours: SessionCalendar | None, trades: Callable[[str], bool]) -> VenueSettings:
+    """How the simulated broker trades by this spec."""
     simulated = spec.broker.simulated
     terms = Terms(
         starting_cash=Decimal(simulated.starting_cash),

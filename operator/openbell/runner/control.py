@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -14,8 +14,10 @@ from openbell.resources.effective import StrategySettings, effective_settings
 from openbell.resources.load import Manifest
 from openbell.resources.policies import PausedExits, PausedOrders, StoppedPositions
 from openbell.resources.scheduler import SchedulerSpec
-from openbell.resources.strategy import StrategySpec
+from openbell.resources.strategy import StrategySpec, StrategyType
+from openbell.runner.custom import Code, CustomParams, CustomStrategy, Refusal
 from openbell.runner.source import Observed
+from openbell.runner.sources import ConfigMaps, SourceMissingError, SourceUnreadError, code_of
 from openbell.runner.supervisor import Wanted
 from openbell.strategies.api import Strategy, StrategyParams
 from openbell.strategies.loader import parameters_hash, strategy_for, validate_parameters
@@ -23,7 +25,11 @@ from openbell.strategies.loader import parameters_hash, strategy_for, validate_p
 
 @dataclass(frozen=True, slots=True)
 class StrategyEntry:
-    """One strategy as it runs. `problem` says why it does not, or why older parameters are in force."""
+    """One strategy as it runs. `problem` says why it does not, or why older parameters are in force.
+
+    A custom one has its `code`, which a worker runs, or the `refusal` of a source that is not there; `fallback` are the
+    parameters with which it last ran, for when its class refuses the new ones.
+    """
 
     name: str
     generation: int
@@ -33,6 +39,13 @@ class StrategyEntry:
     parameters: StrategyParams
     parameters_hash: str
     problem: str = ""
+    code: Code | None = None
+    refusal: Refusal | None = None
+    fallback: Mapping[str, Any] | None = None
+
+    @property
+    def is_custom(self) -> bool:
+        return self.spec.type is StrategyType.CUSTOM
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +58,7 @@ class Control:
     refused: Mapping[str, str]
     is_deleting: bool = False
     is_stale: bool = False
+    config_maps: ConfigMaps = field(default_factory=lambda: ConfigMaps({}))
 
     @property
     def generation(self) -> int:
@@ -56,7 +70,7 @@ class Control:
 
     def entry_of(self, manifest: Manifest) -> StrategyEntry:
         """A strategy under this scheduler. Raises ManifestError where it cannot run."""
-        return _entry(manifest, self.spec, None)
+        return _entry(manifest, self.spec, None, self.config_maps)
 
 
 def wanted_of(observed: Observed) -> Wanted | None:
@@ -73,6 +87,7 @@ def wanted_of(observed: Observed) -> Wanted | None:
         cancel_entries=spec.pause_policy.open_orders is PausedOrders.CANCEL_ENTRIES,
         flatten=spec.stop_policy.positions is StoppedPositions.FLATTEN,
         halt_exits_while_paused=spec.pause_policy.exits is PausedExits.HALT,
+        kill=spec.risk.kill_switch,
     )
 
 
@@ -88,7 +103,7 @@ def understand(observed: Observed, last_good: Mapping[str, StoredParameters]) ->
     refused: dict[str, str] = {}
     for name, manifest in sorted(observed.strategies.items()):
         try:
-            entries[name] = _entry(manifest, spec, last_good.get(name))
+            entries[name] = _entry(manifest, spec, last_good.get(name), observed.config_maps)
         except ManifestError as error:
             refused[name] = str(error)
     return Control(
@@ -98,13 +113,18 @@ def understand(observed: Observed, last_good: Mapping[str, StoredParameters]) ->
         refused=MappingProxyType(refused),
         is_deleting=observed.is_deleting,
         is_stale=observed.is_stale,
+        config_maps=observed.config_maps,
     )
 
 
-def _entry(manifest: Manifest, scheduler: SchedulerSpec, stored: StoredParameters | None) -> StrategyEntry:
+def _entry(
+    manifest: Manifest, scheduler: SchedulerSpec, stored: StoredParameters | None, config_maps: ConfigMaps
+) -> StrategyEntry:
     spec = manifest.spec
     if not isinstance(spec, StrategySpec):
         raise ManifestError(f"{manifest.kind} {manifest.name} is no Strategy")
+    if spec.type is StrategyType.CUSTOM:
+        return _custom(manifest, spec, effective_settings(scheduler, spec), stored, config_maps)
     problem = ""
     try:
         parameters = validate_parameters(spec.type.value, spec.parameters)
@@ -122,4 +142,37 @@ def _entry(manifest: Manifest, scheduler: SchedulerSpec, stored: StoredParameter
         parameters=parameters,
         parameters_hash=parameters_hash(parameters),
         problem=problem,
+    )
+
+
+def _custom(
+    manifest: Manifest,
+    spec: StrategySpec,
+    settings: StrategySettings,
+    stored: StoredParameters | None,
+    config_maps: ConfigMaps,
+) -> StrategyEntry:
+    """A custom strategy as far as it is known without loading its class: the parameters are checked by that."""
+    code: Code | None = None
+    refusal: Refusal | None = None
+    problem = ""
+    try:
+        code = code_of(spec, manifest.namespace, config_maps)
+    except SourceUnreadError as error:
+        problem = str(error)
+    except SourceMissingError as error:
+        refusal = Refusal("SourceNotFound", str(error))
+    parameters = CustomParams.model_validate(spec.parameters)
+    return StrategyEntry(
+        name=manifest.name,
+        generation=manifest.generation,
+        spec=spec,
+        settings=settings,
+        strategy=CustomStrategy(),
+        parameters=parameters,
+        parameters_hash=parameters_hash(parameters),
+        problem=problem,
+        code=code,
+        refusal=refusal,
+        fallback=stored.parameters if stored is not None and stored.type == StrategyType.CUSTOM.value else None,
     )

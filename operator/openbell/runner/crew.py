@@ -15,9 +15,12 @@ from openbell.domain.clock import SystemClock
 from openbell.domain.errors import JournalError
 from openbell.journal import Journal, JournalState, StoredParameters
 from openbell.runner import documents
-from openbell.runner.assembly import Ground, calendar_of, ground_of
+from openbell.runner.accountbook import AccountBook
+from openbell.runner.asking import PATIENCE_SECONDS, Asking
+from openbell.runner.assembly import Ground, calendar_of, dates_of, ground_of
 from openbell.runner.comparison import Comparison
 from openbell.runner.control import Control, understand, wanted_of
+from openbell.runner.custom import Workshop
 from openbell.runner.desk import Desk, Told
 from openbell.runner.evaluation import Evaluation
 from openbell.runner.exiting import Exits
@@ -25,6 +28,8 @@ from openbell.runner.gate import Gate
 from openbell.runner.leadership import Contender, Leadership
 from openbell.runner.ledger import Ledger
 from openbell.runner.lifecycle import Lifecycle
+from openbell.runner.limits import limits_of
+from openbell.runner.locking import Locking
 from openbell.runner.loops import Loops
 from openbell.runner.loss import JournalLoss
 from openbell.runner.pacer import Pacer
@@ -106,6 +111,7 @@ class Crew:
         self.supervisor = Supervisor(self.gate, self.desk, ledger, clock, metrics, self.announce)
         self.comparison = Comparison(broker, journal, self.desk, self.gate, ledger, clock, metrics, self.announce)
         self.comparison.accept = loss.without_accepted
+        self.workshop = Workshop(self._on_loaded)
         self.situation = Situation(
             clock=clock,
             gate=self.gate,
@@ -119,13 +125,19 @@ class Crew:
             calendar=calendar_of(control.spec.market),
             lease_holder=self.leadership.holder,
             pacer=Pacer(is_used=ground.replay is None),
+            workshop=self.workshop,
         )
+        self.locking = Locking(ledger, journal, clock, metrics, self.announce)
+        self.situation.locks = self.locking.active
+        self.account_book = AccountBook(ledger, journal, self.desk, dates_of(control.spec.market))
+        self.situation.account_book = self.account_book
         self.pulse = Pulse(SystemClock())
         self.lifecycle = Lifecycle(source, self.supervisor, options.data)
         self.view = View(
             situation=self.situation,
             source=source,
             lifecycle=self.lifecycle,
+            locking=self.locking,
             journal=journal,
             clock=clock,
             real_clock=SystemClock(),
@@ -145,6 +157,8 @@ class Crew:
             owner,
             self.view.tell_signal,
             checks_freshness=ground.replay is None,
+            # A replay decides what a live run decides when nobody is late, however busy the machine is.
+            asking=Asking(self.workshop, patience_seconds=None if ground.replay else PATIENCE_SECONDS),
         )
         self.loops = Loops(self.situation, self.evaluation, self.exits, clock, metrics)
         self.comparison.on_connected = self.loops.exit_ticker.poke  # exits that were due meanwhile go out at once
@@ -154,7 +168,8 @@ class Crew:
             SystemClock(),
             metrics,
         )
-        self.desk.listeners += [self._on_told, self.view.tell_order]
+        self.evaluation.account_listeners += [self.account_book.on_account, self.locking.on_account]
+        self.desk.listeners += [self.account_book.on_told, self.locking.on_told, self._on_told, self.view.tell_order]
 
     # -- changes -----------------------------------------------------------------------------------------------
 
@@ -188,10 +203,14 @@ class Crew:
             self.end(Ending.RESTART)
             return
         self._control = control
+        self.workshop.adopt(control.entries)
         self._keep_parameters(control)
         if self._loss.confirm(control.scheduler.annotations):
             self.comparison.ask()
         gate, spec = self.gate, control.spec
+        self.locking.adopt(spec.risk)
+        self.locking.take(control.scheduler.annotations)
+        self.account_book.adopt(limits_of(control), dates_of(spec.market))
         gate.strategies = control.strategy_states()
         gate.broker_required = spec.require_broker_connection
         gate.state_is_stale = control.is_stale
@@ -206,10 +225,20 @@ class Crew:
             self.reporter.forget()
         self.announce()
 
+    def _on_loaded(self) -> None:
+        self._keep_parameters(self._control)
+        self.announce()
+
     def _keep_parameters(self, control: Control) -> None:
         for name, entry in control.entries.items():
-            stored = StoredParameters(entry.spec.type.value, entry.parameters.model_dump(mode="json", by_alias=True))
-            if not entry.problem and self._accepted.get(name) != stored:
+            parameters, problem = entry.parameters.model_dump(mode="json", by_alias=True), entry.problem
+            if entry.is_custom:
+                loaded = self.workshop.loaded(name)
+                if loaded is None:
+                    continue  # only its own class knows whether they are right
+                parameters, problem = dict(loaded.parameters), loaded.problem
+            stored = StoredParameters(entry.spec.type.value, parameters)
+            if not problem and self._accepted.get(name) != stored:
                 self._accepted[name] = stored
                 self._remember.put_nowait((name, stored))
 
@@ -224,16 +253,19 @@ class Crew:
         """Work until asked to end; then halt, say so, and give the lease back."""
         self.lifecycle.restore()
         app = create_app(self.view, token=self._options.token, allowed_hosts=self._options.allowed_hosts)
-        async with (
-            serving(app, listen(self._options.host, self._options.port)) as port,
-            asyncio.TaskGroup() as tasks,
-        ):
-            log.info("api.listening", host=self._options.host, port=port)
-            working = [tasks.create_task(work, name=name) for name, work in self._work().items()]
-            ending = await self._ended
-            await self._halt()
-            for task in working:
-                task.cancel()
+        try:
+            async with (
+                serving(app, listen(self._options.host, self._options.port)) as port,
+                asyncio.TaskGroup() as tasks,
+            ):
+                log.info("api.listening", host=self._options.host, port=port)
+                working = [tasks.create_task(work, name=name) for name, work in self._work().items()]
+                ending = await self._ended
+                await self._halt()
+                for task in working:
+                    task.cancel()
+        finally:
+            await self.workshop.close()
         return ending
 
     def _work(self) -> Mapping[str, Coroutine[Any, Any, None]]:
@@ -244,6 +276,7 @@ class Crew:
             "reporter": self.reporter.run(),
             "pulse": self.pulse.run(self._metrics),
             "parameters": self._remember_parameters(),
+            "locks": self.locking.run(),
             "portfolio": self._tell_portfolio(),
         }
         replay = self._ground.replay

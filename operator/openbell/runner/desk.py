@@ -25,6 +25,7 @@ from openbell.engine.portfolio import Booked, book
 from openbell.journal import IntentRecord, Journal, killpoints
 from openbell.journal.lifecycle import after_fill, after_split, after_update
 from openbell.journal.recovery import UnrecordedExit
+from openbell.risk.settlement import split as split_lots
 from openbell.runner.gate import Gate
 from openbell.runner.ledger import Ledger, counted_fill, counted_rejection
 from openbell.runner.writing import Writing
@@ -360,6 +361,7 @@ class Desk:
                 position=replace(booked.position, exit_sequence=now_kept.exit_sequence, best_price=now_kept.best_price),
             )
         self._ledger.put_position(booked.position)
+        self._ledger.put_profit(booked.realized, fill)
         if closed is not None:
             self._ledger.put_trade(closed)
             self._metrics.exits.labels(closed.exit_reason).inc()
@@ -397,6 +399,8 @@ class Desk:
                 if flying.intent.symbol == symbol:
                     flying.record = after_split(flying.record, ratio, self._clock.now())
                     self._ledger.put_order(flying.record)
+            if self._ledger.settlement is not None:
+                self._ledger.settlement = split_lots(self._ledger.settlement, symbol, ratio)
             await self._writing.write(lambda: self._journal.split_intents(symbol, ratio), None)
 
     async def let_go(self, position: Position, closed: ClosedTrade) -> None:

@@ -12,11 +12,13 @@ from openbell.domain.positions import Position
 from openbell.domain.statistics import Counters
 from openbell.resources import scheduler, strategy
 from openbell.resources.conditions import Condition
+from openbell.risk.locks import Lock
 from openbell.runner.control import StrategyEntry
 from openbell.runner.ledger import SignalRecord, summarise
 from openbell.runner.situation import Situation
 
 MAX_POSITIONS = 50
+MAX_LOCKS = 20
 SHOWN_SYMBOLS = 3
 MAX_CLAUSE = 1024  # characters: a status with a longer one is refused as a whole
 MAX_MESSAGE = 32_768
@@ -72,6 +74,8 @@ def scheduler_document(situation: Situation, *, pod: str, owner_tag: str) -> Map
                 "summary": summarise(positions),
                 "items": [_position(situation, position) for position in positions[:MAX_POSITIONS]],
             },
+            "settlement": (situation.account_book.summary(now) or None) if situation.account_book else None,
+            "locks": [_lock(lock) for lock in situation.locks()[:MAX_LOCKS]] or None,
             "runner": _without_none(
                 {
                     "pod": pod or None,
@@ -108,9 +112,16 @@ def strategy_document(situation: Situation, entry: StrategyEntry) -> Mapping[str
             "lastSignal": _last_signal(last),
             "openPositions": len(positions),
             "pnl": {"total": amount(total)},
+            "parametersSchema": _own_schema(situation, entry),
             "conditions": _conditions(situation.refresh_strategy(entry)),
         }
     )
+
+
+def _own_schema(situation: Situation, entry: StrategyEntry) -> Mapping[str, Any] | None:
+    """What a custom strategy's class says of its parameters; of the built-in types the operator says it."""
+    loaded = situation.workshop.loaded(entry.name) if entry.is_custom else None
+    return loaded.schema if loaded else None
 
 
 def counters_document(counters: Counters) -> dict[str, Any]:
@@ -154,6 +165,21 @@ def _position(situation: Situation, position: Position) -> dict[str, Any]:
             "averagePrice": text(position.average_price.quantize(at_price) if at_price else position.average_price),
             "pnl": amount(position.unrealized_pnl(at_price)) if at_price is not None else None,
             "openedAt": moment(position.opened_at),
+        }
+    )
+
+
+def _lock(lock: Lock) -> dict[str, Any]:
+    return _without_none(
+        {
+            "id": lock.lock_id,
+            "scope": lock.scope.value,
+            "subject": lock.subject or None,
+            "reason": lock.reason.value,
+            "since": moment(lock.since),
+            "until": moment(lock.until),
+            "why": _within(lock.detail, MAX_CLAUSE),
+            "madeBy": lock.made_by,
         }
     )
 

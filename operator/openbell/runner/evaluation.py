@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 import structlog
 
 from openbell.brokers.base import Broker
+from openbell.domain.account import Account
 from openbell.domain.answers import Unknown, Value
 from openbell.domain.bars import BarSeries
 from openbell.domain.clock import Clock
 from openbell.domain.errors import JournalError
 from openbell.domain.money import ZERO
 from openbell.domain.reasons import Reason
-from openbell.domain.signals import Action, Signal
+from openbell.domain.signals import Signal
 from openbell.domain.state import TradingState
 from openbell.engine.cycle import Decision, Terms, Tick, decide
 from openbell.engine.exits import is_exit
@@ -29,30 +27,20 @@ from openbell.journal import Journal
 from openbell.market.base import MarketData
 from openbell.market.calendar import RESOLUTION
 from openbell.resources.policies import SizingSpec
-from openbell.risk.view import RiskLimits, RiskView, WorkingEntry
+from openbell.runner.asking import Asking, Opinion, SeriesKey
 from openbell.runner.control import Control, StrategyEntry
+from openbell.runner.custom import Workshop
 from openbell.runner.ledger import SignalRecord, Tally
+from openbell.runner.limits import limits_of
+from openbell.runner.riskview import price_ages, risk_view
 from openbell.runner.situation import Situation, open_seconds
 from openbell.runner.waiting import WaitingSignals
-from openbell.strategies.api import Context
 from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
 
 log = structlog.get_logger("openbell.evaluation")
 
 STALE_AFTER_BARS = 2
 STALE_GRACE_SECONDS = 5.0
-
-SeriesKey = tuple[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Opinion:
-    """What one strategy said of its symbols, or the error that it raised; `silent` has why it said nothing of some."""
-
-    entry: StrategyEntry
-    signals: tuple[Signal, ...]
-    silent: tuple[Reason, ...] = ()
-    error: str = ""
 
 
 class Evaluation:
@@ -70,6 +58,7 @@ class Evaluation:
         on_signal: Callable[[SignalRecord], None],
         *,
         checks_freshness: bool = True,
+        asking: Asking | None = None,
     ) -> None:
         self._situation = situation
         self._market = market
@@ -78,13 +67,14 @@ class Evaluation:
         self._clock = clock
         self._metrics = metrics
         self._owner = owner
-        self._waiting = WaitingSignals(situation, metrics, on_signal)
+        self._waiting = WaitingSignals(situation, metrics, on_signal, is_used=checks_freshness)
         self._checks_freshness = checks_freshness
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="evaluation")
+        self._asking = asking or Asking(Workshop())
+        self.account_listeners: list[Callable[[Account], Awaitable[None]]] = []
 
     def close(self) -> None:
         """Let the evaluation thread go."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._asking.close()
 
     async def run(self, entries: Sequence[StrategyEntry], due: datetime) -> None:
         """Evaluate these strategies now and carry out what is decided."""
@@ -95,16 +85,16 @@ class Evaluation:
         started = self._clock.monotonic()
         now = self._clock.now()
         await self.refresh_account(now)
+        await self._asking.prepare(entries)
         bars = await self._read_bars(entries, now)
         if situation.gate.broker_required and not situation.gate.broker_connected:
             self._count_skipped(entries, Reason.BROKER_DISCONNECTED)
             return
-        opinions = await asyncio.get_running_loop().run_in_executor(
-            self._thread, self._ask_all, entries, bars, now, situation.ledger_lots()
-        )
-        signals = self._waiting.join(control, self._take(opinions), now)
-        decisions = await self._decide(control, signals, now)
-        await self._carry_out(control, decisions, now, due)
+        answers = await self._asking.ask(entries, bars, situation.ledger_lots(), now, due)
+        await self._act_on(control, answers.soon, now, due)
+        if answers.late:
+            opinions = await answers.rest()
+            await self._act_on(situation.control or control, opinions, self._clock.now(), due)
         await self._count(entries, now)
         self._metrics.evaluation_seconds.observe(self._clock.monotonic() - started)
 
@@ -129,14 +119,15 @@ class Evaluation:
                 log.error("day-start.not-kept", error=str(error))
                 return
             ledger.day_start_equity, ledger.realized_today, ledger.day_start = equity, realized, day_start
+        for listener in self.account_listeners:
+            await listener(answer.value)
 
     async def _read_bars(self, entries: Iterable[StrategyEntry], now: datetime) -> dict[SeriesKey, BarSeries]:
         needs: dict[SeriesKey, int] = {}
         keys: dict[str, list[SeriesKey]] = {}
         for entry in entries:
-            try:
-                data = entry.strategy.data(entry.parameters, entry.settings.bar_seconds)
-            except Exception:  # noqa: BLE001, S112 - foreign code: `_ask` meets the same error, and tells it
+            data = self._asking.needs(entry)
+            if data is None:
                 continue
             count = max(data.warmup, self._situation.bars_for_pace(entry))
             keys[entry.name] = [(symbol, data.bar_seconds) for symbol in entry.spec.symbols]
@@ -169,51 +160,12 @@ class Evaluation:
         allowed = STALE_AFTER_BARS * series.bar_seconds + STALE_GRACE_SECONDS
         return f"the newest bar of {series.symbol} is {age:.0f} s old" if age > allowed else ""
 
-    # -- asking strategies (on the evaluation thread) --------------------------------------------------------------
+    # -- taking in what was said -----------------------------------------------------------------------------------
 
-    def _ask_all(
-        self,
-        entries: Sequence[StrategyEntry],
-        bars: dict[SeriesKey, BarSeries],
-        now: datetime,
-        lots: dict[tuple[str, str], Decimal],
-    ) -> list[Opinion]:
-        return [self._ask(entry, bars, now, lots) for entry in entries]
-
-    def _ask(
-        self,
-        entry: StrategyEntry,
-        bars: dict[SeriesKey, BarSeries],
-        now: datetime,
-        lots: dict[tuple[str, str], Decimal],
-    ) -> Opinion:
-        signals: list[Signal] = []
-        silent: list[Reason] = []
-        try:
-            needs = entry.strategy.data(entry.parameters, entry.settings.bar_seconds)
-            for symbol in entry.spec.symbols:
-                series = bars.get((symbol, needs.bar_seconds))
-                if series is None or len(series) < needs.warmup:
-                    silent.append(Reason.STALE_DATA if series is None else Reason.WARMUP)
-                    continue
-                context = Context(
-                    symbol=symbol,
-                    bars=series,
-                    params=entry.parameters,
-                    position_quantity=lots.get((entry.name, symbol), ZERO),
-                    now=now,
-                    strategy=entry.name,
-                    priority=entry.settings.priority,
-                    version=entry.strategy.version,
-                    parameters_hash=entry.parameters_hash,
-                )
-                said = tuple(checked(each, context) for each in entry.strategy.evaluate(context))
-                signals.extend(said)
-                if not said:
-                    silent.append(Reason.NO_SIGNAL)
-        except Exception as error:  # noqa: BLE001 - the boundary of foreign code: contained, counted, told in `Failed`
-            return Opinion(entry, (), error=f"{type(error).__name__}: {error}")
-        return Opinion(entry, tuple(signals), tuple(silent))
+    async def _act_on(self, control: Control, opinions: Iterable[Opinion], now: datetime, due: datetime) -> None:
+        signals = self._waiting.join(control, self._take(opinions), now)
+        decisions = await self._decide(control, signals, now)
+        await self._carry_out(control, decisions, now, due)
 
     def _take(self, opinions: Iterable[Opinion]) -> tuple[Signal, ...]:
         signals: list[Signal] = []
@@ -226,9 +178,11 @@ class Evaluation:
                 self._situation.ledger.note_error(name)
                 self._metrics.errors.labels(ErrorKind.STRATEGY.value).inc()
             else:
-                self._situation.failures.succeeded(name)
+                reasons = Counter(reason for _, reason in opinion.silent)
+                if Reason.NOT_LOADED not in reasons:
+                    self._situation.failures.succeeded(name)
                 signals.extend(opinion.signals)
-                silent[name] = Tally(reasons=Counter(reason.value for reason in opinion.silent))
+                silent[name] = Tally(reasons=Counter({reason.value: times for reason, times in reasons.items()}))
         self._situation.ledger.count_reasons(silent)
         for value, times in sum((tally.reasons for tally in silent.values()), Counter()).items():
             self._metrics.decisions.labels(value).inc(times)
@@ -248,6 +202,7 @@ class Evaluation:
             answer = await situation.comparison.held_by_broker()
             held = None if isinstance(answer, Unknown) else answer
         await situation.read_quotes(self._market, {signal.symbol for signal in signals}, now)
+        limits = limits_of(control)
         tick = Tick(
             now=now,
             owner=self._owner,
@@ -259,8 +214,8 @@ class Evaluation:
                 for symbol in {signal.symbol for signal in signals}
                 if (at_price := situation.ledger.price_of(symbol)) is not None
             },
-            risk=self._risk_view(now),
-            limits=limits_of(control),
+            risk=risk_view(situation, limits, now),
+            limits=limits,
             entry_blocked={
                 name: blocked for name in control.entries if (blocked := situation.gate.entry_blocked(name)) is not None
             },
@@ -270,29 +225,9 @@ class Evaluation:
                 if situation.desk.is_leaving(position.position_id)
             ),
             held_by_broker=held,
+            ages=price_ages(situation, {signal.symbol for signal in signals}, now) if self._checks_freshness else {},
         )
         return decide(tick)
-
-    def _risk_view(self, now: datetime) -> RiskView:
-        ledger = self._situation.ledger
-        account = ledger.account
-        return RiskView(
-            now=now,
-            day_start=ledger.day_start or now,
-            equity=account.equity if account else ZERO,
-            day_start_equity=ledger.day_start_equity or ZERO,
-            realized_today=ledger.realized_today,
-            buying_power=account.buying_power if account else ZERO,
-            positions=ledger.open_positions(),
-            working_entries=tuple(
-                WorkingEntry(intent.position_id, intent.strategy, intent.symbol, intent.side)
-                for intent in self._situation.desk.working_entries()
-            ),
-            order_times=tuple(ledger.order_times),
-            reserved=sum(
-                (intent.quantity * intent.reference_price for intent in self._situation.desk.working_entries()), ZERO
-            ),
-        )
 
     async def _carry_out(self, control: Control, decisions: Iterable[Decision], now: datetime, due: datetime) -> None:
         decided = tuple(decisions)
@@ -323,32 +258,6 @@ class Evaluation:
         await self._situation.desk.save_statistics()
 
 
-def checked(said: object, context: Context[Any]) -> Signal:
-    """What a strategy said, if it is a signal that can be decided. Raises TypeError or ValueError where it is not."""
-    if not isinstance(said, Signal):
-        raise TypeError(f"evaluate gave {said!r}, which is a {type(said).__name__}; it must give signals")
-    if (said.strategy, said.symbol) != (context.strategy, context.symbol):
-        raise ValueError(
-            f"evaluate gave a signal of {said.strategy} on {said.symbol} when {context.strategy} was asked of "
-            f"{context.symbol}"
-        )
-    for name, kinds in _FIELD_TYPES.items():
-        value = getattr(said, name)
-        if not isinstance(value, kinds):
-            raise TypeError(f"the signal's {name} is {value!r}, which is a {type(value).__name__}")
-    return said
-
-
-_FIELD_TYPES: Mapping[str, tuple[type, ...]] = {
-    "action": (Action,),
-    "confidence": (int, float),
-    "priority": (int,),
-    "bar_time": (datetime,),
-    "valid_until": (datetime,),
-    "reason": (str,),
-}
-
-
 def terms_of(entry: StrategyEntry) -> Terms:
     """By what a strategy's signals are traded."""
     return Terms(
@@ -366,22 +275,4 @@ def sizing_rule(spec: SizingSpec) -> SizingRule:
         max_fraction=spec.max_fraction,
         max_notional=Decimal(spec.max_notional),
         max_equity_fraction=spec.max_equity_fraction,
-    )
-
-
-def limits_of(control: Control) -> RiskLimits:
-    """The engine's risk limits from the resources'."""
-    risk = control.spec.risk
-    return RiskLimits(
-        allow_short=risk.allow_short,
-        max_concurrent_trades=control.spec.max_concurrent_trades,
-        strategy_max_trades={
-            name: entry.spec.max_concurrent_trades
-            for name, entry in control.entries.items()
-            if entry.spec.max_concurrent_trades is not None
-        },
-        max_order_notional=Decimal(risk.max_order_notional),
-        max_daily_loss_fraction=risk.max_daily_loss_fraction,
-        max_orders_per_minute=risk.max_orders_per_minute,
-        max_orders_per_day=risk.max_orders_per_day,
     )

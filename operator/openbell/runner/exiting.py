@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -139,15 +139,20 @@ class Exits:
         )
 
     def armed(self) -> dict[str, list[ArmedLevels]]:
-        """Levels of every lot by symbol, for a replay's path; rounded so that reaching one is past the exact rule."""
-        found: dict[str, list[ArmedLevels]] = {}
-        for position in self.situation.ledger.open_positions():
-            stop, target = levels(position)
-            is_long = position.quantity > 0
-            found.setdefault(position.symbol, []).append(
-                ArmedLevels(is_long, _step(stop, down=is_long), _step(target, down=not is_long))
-            )
-        return found
+        """Levels of every lot by symbol, for a replay's path."""
+        return armed_levels(self.situation.ledger.open_positions())
+
+
+def armed_levels(positions: Iterable[Position]) -> dict[str, list[ArmedLevels]]:
+    """Levels of lots by symbol, for a path within a bar; rounded so that reaching one is past the exact rule."""
+    found: dict[str, list[ArmedLevels]] = {}
+    for position in positions:
+        stop, target = levels(position)
+        is_long = position.quantity > 0
+        found.setdefault(position.symbol, []).append(
+            ArmedLevels(is_long, _step(stop, down=is_long), _step(target, down=not is_long))
+        )
+    return found
 
 
 def _step(level: Decimal | None, *, down: bool) -> float | None:

@@ -38,6 +38,7 @@ class Gate:
     held: TradingState = TradingState.RUNNING  # by a REST pause or stop, until the resource says the same
     strategies: Mapping[str, TradingState] = field(default_factory=dict)
     exits_halted_while_paused: bool = False
+    killed: bool = False  # the kill switch: reduce-only, whatever the state
     flattening: bool = False
     broker_connected: bool = False
     broker_required: bool = True
@@ -63,6 +64,7 @@ class Gate:
             (not self.fence.holds() or self.closing, Reason.NOT_LEADING),
             (self.state is TradingState.STOPPED, Reason.STOPPED),
             (self.state is TradingState.PAUSED, Reason.PAUSED),
+            (self.killed, Reason.KILL_SWITCH),
             (self.journal_lost, Reason.JOURNAL_LOST),
             (not self.journal_open, Reason.JOURNAL_FAILED),
             (self.state_is_stale, Reason.STALE_STATE),

@@ -18,7 +18,9 @@ from openbell.domain.positions import ClosedTrade, Position
 from openbell.domain.reasons import ExitReason, Reason
 from openbell.domain.signals import Signal
 from openbell.domain.statistics import Counters, Statistics
-from openbell.journal import IntentRecord
+from openbell.journal import IntentRecord, RoundTrips
+from openbell.risk.locks import Lock
+from openbell.risk.settlement import SettlementLedger
 
 KEPT_SIGNALS = 500
 KEPT_ORDERS = 500
@@ -88,10 +90,14 @@ class Ledger:
     quotes: dict[str, Quote] = field(default_factory=dict)
     account: Account | None = None
     order_times: deque[datetime] = field(default_factory=deque)
-    realized_total: Decimal = ZERO
+    round_trips: dict[str, RoundTrips] = field(default_factory=dict)
     realized_today: Decimal = ZERO
     day_start: datetime | None = None
     day_start_equity: Decimal | None = None
+    locks: dict[str, Lock] = field(default_factory=dict)
+    peak_equity: Decimal | None = None
+    peak_since: datetime | None = None
+    settlement: SettlementLedger | None = None  # kept for a cash account alone
 
     # -- positions ---------------------------------------------------------------------------------------------
 
@@ -121,10 +127,19 @@ class Ledger:
         return total
 
     def realized(self, strategy: str) -> Decimal:
-        """Booked profit of one strategy over the kept round trips and its open lots' partial exits."""
-        closed = sum((trade.pnl for trade in self.trades if trade.strategy == strategy), ZERO)
+        """Booked profit of one strategy: all its round trips and its open lots' partial exits, after fees."""
         partial = sum((p.realized_pnl - p.fees for p in self.positions.values() if p.strategy == strategy), ZERO)
-        return closed + partial
+        return self.round_trips.get(strategy, RoundTrips()).pnl + partial
+
+    def realized_total(self) -> Decimal:
+        """Booked profit of all strategies, also of those that are gone, after fees."""
+        partial = sum((p.realized_pnl - p.fees for p in self.positions.values()), ZERO)
+        return sum((each.pnl for each in self.round_trips.values()), ZERO) + partial
+
+    def fees_total(self) -> Decimal:
+        """All fees ever booked."""
+        partial = sum((position.fees for position in self.positions.values()), ZERO)
+        return sum((each.fees for each in self.round_trips.values()), ZERO) + partial
 
     def put_position(self, position: Position) -> None:
         """Keep an open position; a flat one leaves monitoring."""
@@ -136,8 +151,14 @@ class Ledger:
     def put_trade(self, trade: ClosedTrade) -> None:
         """Keep a round trip and its profit."""
         self.trades.append(trade)
-        self.realized_total += trade.pnl
-        self.realized_today += trade.pnl
+        self.round_trips[trade.strategy] = self.round_trips.get(trade.strategy, RoundTrips()).plus(
+            trade.pnl, trade.fees
+        )
+
+    def put_profit(self, realized: Decimal, fill: Fill) -> None:
+        """Keep what a fill of today has realised, after its fee."""
+        if self.day_start is None or fill.time >= self.day_start:
+            self.realized_today += realized - fill.commission
 
     # -- orders ------------------------------------------------------------------------------------------------
 

@@ -13,13 +13,13 @@ import structlog
 from openbell import __version__
 from openbell.domain.clock import Clock
 from openbell.domain.errors import JournalLockedError
-from openbell.domain.money import ZERO
 from openbell.journal import Journal, JournalState
 from openbell.runner.assembly import Ground, build_ground
 from openbell.runner.control import Control, understand
 from openbell.runner.crew import Crew, Ending, RunnerOptions
 from openbell.runner.leadership import Contender
 from openbell.runner.ledger import KEPT_TRADES, Ledger
+from openbell.runner.locking import LOCK_MEMORY
 from openbell.runner.loss import JournalLoss
 from openbell.runner.source import Observed, Source
 from openbell.telemetry.logs import LogTail
@@ -155,11 +155,15 @@ async def restored_ledger(journal: Journal, state: JournalState, clock: Clock) -
         ledger.mark_started(now)
     for position in state.positions:
         ledger.put_position(position)
-    trades = await journal.trades(KEPT_TRADES)
-    for trade in reversed(trades):
+    for trade in reversed(await journal.trades(KEPT_TRADES)):
         ledger.trades.append(trade)
-    ledger.realized_total = sum((trade.pnl for trade in trades), ZERO)
+    ledger.round_trips.update(await journal.round_trips())
     ledger.order_times.extend(await journal.order_times(now - timedelta(days=1)))
     for record in reversed(await journal.orders(200)):
         ledger.put_order(record)
+    for lock in await journal.locks(now - LOCK_MEMORY):
+        ledger.locks[lock.lock_id] = lock
+    peak = await journal.peak()
+    if peak is not None:
+        ledger.peak_equity, ledger.peak_since = peak
     return ledger

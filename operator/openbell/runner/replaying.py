@@ -22,14 +22,14 @@ from openbell.brokers.base import ConnectionChanged
 from openbell.brokers.simulated.adapter import SimulatedBroker
 from openbell.domain.bars import Quote
 from openbell.domain.clock import SimulatedClock
-from openbell.domain.money import text
 from openbell.domain.orders import Fill, OrderUpdate
 from openbell.domain.positions import ClosedTrade
 from openbell.domain.state import TradingState
+from openbell.engine.digest import NO_TRADES, TradeDigest
 from openbell.engine.portfolio import split as split_position
 from openbell.market.recorded import Split
 from openbell.market.replay import BarsStep, CloseStep, OpenStep, PathStep, RepeatStep, ReplayDriver, SplitStep
-from openbell.runner.control import Control
+from openbell.runner.control import Control, StrategyEntry
 from openbell.runner.desk import Told
 from openbell.runner.evaluation import Evaluation
 from openbell.runner.exiting import Exits
@@ -49,12 +49,13 @@ class ReplayResult:
 
     trades: int = 0
     finished: bool = False
-    digest: str = hashlib.sha256().hexdigest()
+    digest: str = NO_TRADES
 
     def add(self, trade: ClosedTrade) -> None:
         """Chain one more round trip into the digest."""
-        self.trades += 1
-        self.digest = hashlib.sha256(f"{self.digest}\n{trade_line(trade)}".encode()).hexdigest()
+        chain = TradeDigest(self.trades, self.digest)
+        chain.add(trade)
+        self.trades, self.digest = chain.trades, chain.digest
 
     def sentence(self) -> str:
         """What the status says of it."""
@@ -64,34 +65,19 @@ class ReplayResult:
         return ReplayView(self.finished, self.trades, self.digest)
 
 
-def trade_line(trade: ClosedTrade) -> str:
-    """A round trip as canonical text; nothing in it depends on where or as whom the replay ran."""
-    return "|".join(
-        (
-            trade.strategy,
-            trade.symbol,
-            text(trade.quantity),
-            trade.entry_time.isoformat(),
-            f"{trade.entry_price:.6f}",
-            trade.exit_time.isoformat(),
-            f"{trade.exit_price:.6f}",
-            trade.exit_reason,
-            text(trade.pnl),
-        )
-    )
-
-
 def manifest_of(control: Control) -> str:
     """Everything in the manifests that decides a replay's trades, as canonical JSON."""
     aside = {"adaptive", "enabled", "paused", "pause_policy", "stop_policy", "runner", "api", "journal"}
     manifest = {
         "scheduler": control.spec.model_dump(mode="json", exclude=aside),
-        "strategies": {
-            name: entry.spec.model_dump(mode="json", exclude={"scheduler_ref"})
-            for name, entry in control.entries.items()
-        },
+        "strategies": {name: _deciding(entry) for name, entry in control.entries.items()},
     }
     return json.dumps(manifest, sort_keys=True)
+
+
+def _deciding(entry: StrategyEntry) -> dict[str, Any]:
+    spec = entry.spec.model_dump(mode="json", exclude={"scheduler_ref"})
+    return spec | ({"code": entry.code.digest} if entry.code else {})
 
 
 def identity_of(control: Control, bars: bytes) -> str:
@@ -207,7 +193,7 @@ class ReplayLoop:
             if position.symbol == each.symbol:
                 after = split_position(position, each.ratio)
                 name = f"split:{position.position_id}:{each.date.isoformat()}"
-                await self._exits.journal.adjust_position(name, after)
+                await self._exits.journal.adjust_position(name, after, ratio=each.ratio)
                 self._situation.ledger.put_position(after)
 
     async def _stand_still(self) -> None:

@@ -101,4 +101,5 @@ class Reporter:
 def _transitive(status: Mapping[str, Any]) -> object:
     """What of a status is told at once when it changes; a message that counts seconds is not."""
     conditions = [[condition.get(part) for part in OF_A_CONDITION] for condition in status.get("conditions", ())]
-    return [status.get(part) for part in TRANSITIONS], conditions
+    locks = [lock["id"] for lock in status.get("locks", ())]
+    return [status.get(part) for part in TRANSITIONS], conditions, locks

@@ -10,7 +10,8 @@ from decimal import Decimal
 from openbell.domain.answers import Unknown, Value
 from openbell.domain.bars import BarSeries
 from openbell.domain.clock import Clock
-from openbell.domain.money import ZERO, cents
+from openbell.domain.limits import LockScope
+from openbell.domain.money import cents
 from openbell.domain.positions import Position
 from openbell.domain.reasons import Reason
 from openbell.domain.state import TradingState
@@ -18,8 +19,11 @@ from openbell.market.base import MarketData
 from openbell.market.calendar import SessionCalendar
 from openbell.resources.conditions import Condition, SchedulerCondition, StrategyCondition, set_condition
 from openbell.resources.scheduler import SchedulerSpec
+from openbell.risk.locks import Lock
+from openbell.runner.accountbook import AccountBook
 from openbell.runner.comparison import Comparison
 from openbell.runner.control import Control, StrategyEntry
+from openbell.runner.custom import Refusal, Workshop
 from openbell.runner.desk import Desk
 from openbell.runner.gate import Fence, Gate
 from openbell.runner.ledger import Ledger
@@ -28,6 +32,8 @@ from openbell.runner.pacer import Pacer
 from openbell.runner.supervisor import Supervisor
 
 DAY_SECONDS = 86_400
+LAST_GOOD = "LastGoodParameters"
+"""The reason of `Failed` (false) while a custom strategy goes on with older parameters: the operator accepts it not."""
 FAILURES_IN_A_ROW = 5
 """A strategy that raised so many times without one good evaluation between is Failed."""
 
@@ -102,8 +108,11 @@ class Situation:
     data: DataState
     failures: Failures
     calendar: SessionCalendar
+    workshop: Workshop = field(default_factory=Workshop)
     control: Control | None = None
     lease_holder: Callable[[], str] = lambda: ""
+    account_book: AccountBook | None = None
+    locks: Callable[[], tuple[Lock, ...]] = lambda: ()  # those that hold openings back now
     lost_epoch: int = 0
     known_epoch: int = 0  # the highest that the status had seen when this runner started
     finished: str = ""  # what a replay that has ended says of itself
@@ -133,7 +142,7 @@ class Situation:
         if not self.fence.holds():
             holder = self.lease_holder()
             return f"waiting for the lease, held by {holder}" if holder else "waiting for the lease"
-        if self.supervisor.draining and self.gate.state is not TradingState.RUNNING:
+        if self.supervisor.draining and (self.gate.killed or self.gate.state is not TradingState.RUNNING):
             return self.supervisor.draining
         if gate.state is TradingState.STOPPED:
             return self._stopped()
@@ -142,15 +151,25 @@ class Situation:
         blocked = gate.entry_blocked()
         if blocked is Reason.RECONCILING or blocked is Reason.BROKER_DISCONNECTED:
             return self.comparison.why
+        if blocked is Reason.KILL_SWITCH:
+            return f"{blocked.text}, exits go on"
         if blocked is not None:
             return blocked.text
         if not self.is_open():
             return self.calendar.describe(self.clock.now())
-        if self.failures.all_failed():
-            return f"failed: {', '.join(self.failures.all_failed())}"
+        if self.failed_strategies():
+            return f"failed: {', '.join(self.failed_strategies())}"
         if self.data.is_fresh is False:
             return self.data.why
-        return self._running()
+        return self._locked() or self._running()
+
+    def _locked(self) -> str:
+        everything = [lock for lock in self.locks() if lock.scope is LockScope.GLOBAL]
+        if not everything:
+            return ""
+        lock = next((each for each in everything if each.until is None), everything[-1])
+        end = f"until {lock.until:%Y-%m-%d %H:%M:%S} UTC" if lock.until else "until it is lifted"
+        return f"openings are locked {end} ({lock.lock_id}): {lock.detail}"
 
     def _stopped(self) -> str:
         kept = len(self.ledger.positions)
@@ -194,8 +213,7 @@ class Situation:
 
     def pnl_total(self) -> Decimal:
         """Profit after fees since the first start, realised and open."""
-        open_lots = sum((p.realized_pnl - p.fees for p in self.ledger.positions.values()), ZERO)
-        return cents(self.ledger.realized_total + open_lots + self.ledger.unrealized())
+        return cents(self.ledger.realized_total() + self.ledger.unrealized())
 
     def pnl_day(self) -> Decimal | None:
         """Profit since the day began; None before the day's first account reading."""
@@ -265,7 +283,7 @@ class Situation:
         acknowledged, wanted = self.supervisor.acknowledged, self.supervisor.wanted
         spec_paused = self.spec is not None and self.spec.paused
         state = self.gate.state
-        if state is TradingState.RUNNING:
+        if state is TradingState.RUNNING and not self.gate.killed:
             return False, "Running", "entries are allowed"
         settled = (
             acknowledged is not None
@@ -275,6 +293,8 @@ class Situation:
         )
         if not settled:
             return False, "Draining", self.supervisor.draining or "closing down"
+        if state is TradingState.RUNNING:
+            return True, "KillSwitch", "reduce-only: no entry is sent; exits go on"
         if state is TradingState.STOPPED:
             return (True, "Stopped", "stopped and paused") if spec_paused else (False, "Stopped", "stopped")
         if self.gate.exits_halted_while_paused:
@@ -287,36 +307,66 @@ class Situation:
             return True, "JournalLost", f"{Reason.JOURNAL_LOST.text}: {confirm}"
         if not self.gate.journal_open:
             return True, "JournalFailed", Reason.JOURNAL_FAILED.text
-        failed = self.failures.all_failed()
+        failed = self.failed_strategies()
         if failed:
             return True, "StrategiesFailed", f"failed: {', '.join(failed)}"
         if self.control is not None and self.control.is_stale:
             return True, "StateStale", Reason.STALE_STATE.text
         return False, "AsExpected", "everything works"
 
+    def refusal_of(self, entry: StrategyEntry) -> Refusal | None:
+        """Why a custom strategy's class is not run until a person acts."""
+        return entry.refusal or self.workshop.refusal(entry.name)
+
+    def failed_strategies(self) -> tuple[str, ...]:
+        """Names of the strategies that raised too often or whose class is refused."""
+        entries = self.control.entries.values() if self.control else ()
+        return tuple(sorted({*self.failures.all_failed(), *(e.name for e in entries if self.refusal_of(e))}))
+
     def refresh_strategy(self, entry: StrategyEntry) -> tuple[Condition, ...]:
         """One strategy's conditions now."""
         state = self.gate.state_of(entry.name)
-        failed = self.failures.is_failed(entry.name)
+        refusal = self.refusal_of(entry)
+        failed = self.failures.is_failed(entry.name) or refusal is not None
+        cause, text = self._health(entry)
         running = state is TradingState.RUNNING and not failed
         message = self.strategy_why(entry)
         for kind, status, reason in (
             (StrategyCondition.RUNNING, running, "Running" if running else "Failed" if failed else state.value),
             (StrategyCondition.PAUSED, state is TradingState.PAUSED, state.value),
-            (StrategyCondition.FAILED, failed, "Errors" if failed else "AsExpected"),
+            (StrategyCondition.FAILED, failed, cause),
         ):
-            text = self.failures.texts.get(entry.name, message) if kind is StrategyCondition.FAILED else message
-            condition = Condition.of(kind, status, reason, text, entry.generation)
+            said = text if kind is StrategyCondition.FAILED else message
+            condition = Condition.of(kind, status, reason, said, entry.generation)
             before = self.strategy_conditions.get(entry.name, ())
             self.strategy_conditions[entry.name] = set_condition(before, condition, self.clock.now())
         return self.strategy_conditions[entry.name]
 
+    def _health(self, entry: StrategyEntry) -> tuple[str, str]:
+        """Reason and message of `Failed`, whether true or not."""
+        refusal, loaded = self.refusal_of(entry), self.workshop.loaded(entry.name)
+        if refusal is not None:
+            return refusal.reason, refusal.sentence
+        if self.failures.is_failed(entry.name):
+            return "Errors", self.failures.texts[entry.name]
+        if loaded is not None and loaded.problem:
+            return LAST_GOOD, loaded.problem
+        return "AsExpected", self.failures.texts.get(entry.name, self.strategy_why(entry))
+
     def strategy_why(self, entry: StrategyEntry) -> str:
         """One clause on one strategy."""
+        refusal = self.refusal_of(entry)
+        if refusal is not None:
+            return refusal.sentence
         if self.failures.is_failed(entry.name):
             return f"failed {self.failures.counts[entry.name]} times in a row: {self.failures.texts[entry.name]}"
         if entry.problem:
             return entry.problem
+        loaded = self.workshop.loaded(entry.name)
+        if entry.is_custom and loaded is None:
+            return self.workshop.why(entry.name) or "its class is being loaded"
+        if loaded is not None and loaded.problem:
+            return loaded.problem
         own = entry.spec.asked_state()
         if own is not TradingState.RUNNING and self.gate.state is TradingState.RUNNING:
             return f"this strategy is {own.value.lower()}"

@@ -11,10 +11,12 @@ from typing import Any, Protocol
 import structlog
 
 from openbell.domain.errors import ManifestError
-from openbell.kube.client import STRATEGIES, TRADING_SCHEDULERS, KubeClient, Resource
+from openbell.kube.client import KubeClient
+from openbell.kube.resources import CONFIG_MAPS, STRATEGIES, TRADING_SCHEDULERS, Resource
 from openbell.kube.watch import WatchType, watch
 from openbell.resources.common import API_VERSION
 from openbell.resources.load import Manifest, parse_manifest
+from openbell.runner.sources import ConfigMaps, Texts, config_map_texts, named_by
 
 log = structlog.get_logger("openbell.source")
 
@@ -22,6 +24,7 @@ RUNNER_MANAGER = "openbell-runner"
 LIFECYCLE_MANAGER = "openbell-api"
 # The server ends each stream this soon, so that a loss of the API server is noticed within that time.
 WATCH_SECONDS = 30
+SOURCE_WATCH_SECONDS = 300  # of ConfigMaps, whose loss changes nothing
 UNREACHABLE = "RunnerUnreachable"
 
 
@@ -36,6 +39,7 @@ class Observed:
     is_stale: bool = False
     known_epoch: int = 0  # the highest that the status has seen
     reasons: tuple[str, ...] = ()  # of the scheduler's conditions
+    config_maps: ConfigMaps = field(default_factory=lambda: ConfigMaps({}))  # with the classes of custom strategies
 
 
 class Source(Protocol):
@@ -85,11 +89,19 @@ class KubeSource:
         self._problems: dict[str, str] = {}
         self._lost: set[str] = set()
         self._seen: dict[str, object] = {}
+        self._config_maps: dict[str, Texts] = {}
+        self._reading: dict[str, asyncio.Task[None]] = {}  # the watch of each ConfigMap that a strategy names
+        self._read: set[str] = set()
 
     async def run(self, on_change: Callable[[Observed], None]) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._watch(TRADING_SCHEDULERS, on_change, name=self._name))
-            tasks.create_task(self._watch(STRATEGIES, on_change, fields=f"spec.schedulerRef.name={self._name}"))
+
+            def changed(_: Observed) -> None:
+                self._follow_config_maps(tasks, on_change)
+                on_change(self.observed())
+
+            tasks.create_task(self._watch(TRADING_SCHEDULERS, changed, name=self._name))
+            tasks.create_task(self._watch(STRATEGIES, changed, fields=f"spec.schedulerRef.name={self._name}"))
 
     async def _watch(
         self,
@@ -125,7 +137,42 @@ class KubeSource:
             bool(self._lost),
             int((self._status.get("runner") or {}).get("epoch") or 0),
             tuple(condition.get("reason", "") for condition in self._status.get("conditions") or ()),
+            ConfigMaps(MappingProxyType(dict(self._config_maps)), frozenset(set(self._reading) - self._read)),
         )
+
+    def _follow_config_maps(self, tasks: asyncio.TaskGroup, on_change: Callable[[Observed], None]) -> None:
+        """Watch exactly the ConfigMaps that strategies name; the operator gives the right to read each of them."""
+        wanted = {name for manifest in self._strategies.values() if (name := named_by(manifest)) is not None}
+        for name in set(self._reading) - wanted:
+            self._reading.pop(name).cancel()
+            self._config_maps.pop(name, None)
+            self._read.discard(name)
+        for name in sorted(wanted - set(self._reading)):
+            self._reading[name] = tasks.create_task(self._watch_config_map(name, on_change))
+
+    async def _watch_config_map(self, name: str, on_change: Callable[[Observed], None]) -> None:
+        """Tell every change of one ConfigMap. What was read last stays in force while it cannot be read."""
+        events = watch(
+            self._client, CONFIG_MAPS, self._namespace, name=name, server_timeout_seconds=SOURCE_WATCH_SECONDS
+        )
+        async for event in events:
+            before = (self._config_maps.get(name), name in self._read)
+            if event.type is WatchType.LOST:
+                log.warning("watch.lost", resource=f"configmaps/{name}")
+            elif event.type is WatchType.SYNCED:
+                self._read.add(name)
+            elif event.type is WatchType.DELETED:
+                self._config_maps.pop(name, None)
+            else:
+                self._take_config_map(name, event.object)
+            if name in self._read and (self._config_maps.get(name), True) != before:
+                on_change(self.observed())
+
+    def _take_config_map(self, name: str, obj: Mapping[str, Any]) -> None:
+        try:
+            self._config_maps[name] = config_map_texts({**obj, "apiVersion": "v1"})[1]
+        except ManifestError as error:
+            log.warning("manifest.refused", resource=f"ConfigMap/{name}", error=str(error))
 
     def _take(self, resource: Resource, obj: Mapping[str, Any], *, is_deleted: bool) -> bool:
         """Take an object in; whether anything changed that a runner acts by."""

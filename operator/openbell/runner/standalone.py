@@ -20,11 +20,13 @@ from openbell.resources.common import API_VERSION
 from openbell.resources.load import Manifest, documents, parse_manifest
 from openbell.runner.settings import SchedulerVariables
 from openbell.runner.source import Observed
+from openbell.runner.sources import CONFIG_MAP, ConfigMaps, config_map_texts
 
 log = structlog.get_logger("openbell.standalone")
 
 LOOK_SECONDS = 1.0
 DEFAULT_NAME = "scheduler"
+_KINDS = (scheduler.KIND, strategy.KIND, CONFIG_MAP)
 
 
 class FileSource:
@@ -47,6 +49,7 @@ class FileSource:
     def read(self) -> Observed:
         """Read everything once. Raises ManifestError for the first thing that is wrong."""
         found = [document for path in (*self._files, *sorted(self._added.glob("*.yaml"))) for document in _read(path)]
+        config_maps = dict(config_map_texts(item) for item in found if item.get("kind") == CONFIG_MAP)
         schedulers = [item for item in found if item.get("kind") == scheduler.KIND]
         if len(schedulers) > 1:
             names = ", ".join(str(item["metadata"]["name"]) for item in schedulers)
@@ -56,7 +59,7 @@ class FileSource:
         main = parse_manifest({**document, "spec": self._overlaid(spec)})
         strategies: dict[str, Manifest] = {}
         for item in found:
-            if item.get("kind") == scheduler.KIND:
+            if item.get("kind") != strategy.KIND:
                 continue
             manifest = parse_manifest(item)
             if item["spec"]["schedulerRef"]["name"] != main.name:
@@ -67,7 +70,7 @@ class FileSource:
             if manifest.name in strategies:
                 raise ManifestError(f"the files have two strategies called {manifest.name!r}; a name is given once")
             strategies[manifest.name] = manifest
-        return Observed(self._numbered(main), MappingProxyType(strategies))
+        return Observed(self._numbered(main), MappingProxyType(strategies), config_maps=ConfigMaps(config_maps))
 
     async def run(self, on_change: Callable[[Observed], None]) -> None:
         self._on_change = on_change
@@ -166,11 +169,14 @@ def _read(path: Path) -> list[dict[str, Any]]:
         raise ManifestError(f"{path}: cannot be read: {error}") from error
     found = []
     for document in documents(content, source=str(path)):
-        if not isinstance(document, dict) or document.get("kind") not in {scheduler.KIND, strategy.KIND}:
-            kind = document.get("kind") if isinstance(document, dict) else None
-            raise ManifestError(f"{path}: kind is {kind!r}; it must be {scheduler.KIND} or {strategy.KIND}")
+        kind = document.get("kind") if isinstance(document, dict) else None
+        if kind not in _KINDS:
+            raise ManifestError(f"{path}: kind is {kind!r}; it must be {', '.join(_KINDS[:-1])} or {_KINDS[-1]}")
         try:
-            parse_manifest(document)
+            if kind == CONFIG_MAP:
+                config_map_texts(document)
+            else:
+                parse_manifest(document)
         except ManifestError as error:
             raise ManifestError(f"{path}: {error}") from error
         found.append(document)

@@ -29,6 +29,7 @@ class Wanted:
     cancel_entries: bool
     flatten: bool
     halt_exits_while_paused: bool
+    kill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,9 @@ class Supervisor:
         was, was_asked = self._gate.state, self._gate.asked
         is_first = self.wanted is None
         self._gate.asked = wanted.state
+        if self._gate.killed is not wanted.kill:
+            self._gate.killed = wanted.kill
+            log.warning("kill-switch", on=wanted.kill, generation=wanted.generation)
         if self._held_until is not None and wanted.generation >= self._held_until:
             self._release_hold()  # the resource itself says it now
         self._gate.flattening = (
@@ -160,14 +164,15 @@ class Supervisor:
             return True
         if self._gate.flattening and self._ledger.positions:
             self.flatten_asked.set()
-        if wanted.state is TradingState.RUNNING or self._is_quiet():
+        is_opening = wanted.state is TradingState.RUNNING and not wanted.kill
+        if is_opening or self._is_quiet():
             self._acknowledge(wanted)
             return True
         return False
 
     def _cancel_entries(self, wanted: Wanted) -> None:
         stopped = wanted.state is TradingState.STOPPED
-        if stopped or (wanted.state is TradingState.PAUSED and wanted.cancel_entries):
+        if stopped or wanted.kill or (wanted.state is TradingState.PAUSED and wanted.cancel_entries):
             self._desk.cancel_entries()
 
     def _is_quiet(self) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -19,16 +19,20 @@ from openbell.engine.exits import levels
 from openbell.journal import IntentRecord, Journal
 from openbell.resources import strategy as strategy_kind
 from openbell.resources.common import API_VERSION
+from openbell.risk.locks import Lock
+from openbell.runner.accounting import Accounts
 from openbell.runner.control import StrategyEntry
 from openbell.runner.desk import Told
 from openbell.runner.ledger import SignalRecord
 from openbell.runner.lifecycle import Lifecycle
+from openbell.runner.locking import Locking, LockNotFoundError
 from openbell.runner.situation import Situation
 from openbell.runner.source import Source
 from openbell.strategies.loader import STRATEGY_TYPES, validate_parameters
 from openbell.telemetry.logs import LogTail
 from openbell.telemetry.metrics import RunnerMetrics
 from openbell.web.equity import EquityHistory
+from openbell.web.errors import NotThereError
 from openbell.web.hub import Hub, HubSubscription
 from openbell.web.view import (
     Check,
@@ -37,6 +41,10 @@ from openbell.web.view import (
     EquityPoint,
     HealthView,
     LifecycleResult,
+    LockRequest,
+    LockView,
+    LotView,
+    MoneyView,
     OrderView,
     PortfolioView,
     PositionView,
@@ -50,6 +58,7 @@ from openbell.web.view import (
 
 LAG_LIMIT_SECONDS = 5.0
 CURRENCY = "USD"
+BY_REST = "REST"
 
 
 class Pulse(Protocol):
@@ -65,6 +74,7 @@ class View:
     situation: Situation
     source: Source
     lifecycle: Lifecycle
+    locking: Locking
     journal: Journal
     clock: Clock
     real_clock: Clock
@@ -75,8 +85,10 @@ class View:
     equity: EquityHistory = field(default_factory=EquityHistory)
     replay_view: Callable[[], ReplayView | None] = lambda: None
     _started: float = 0.0
+    _accounts: Accounts = field(init=False)
 
     def __post_init__(self) -> None:
+        self._accounts = Accounts(self.journal, self.situation.ledger)
         self._started = self.real_clock.monotonic()
 
     # -- reading -----------------------------------------------------------------------------------------------
@@ -173,6 +185,41 @@ class View:
             positions=tuple(self._position(position) for position in situation.ledger.open_positions()),
         )
 
+    async def money(self) -> MoneyView:
+        accounting = await self._accounts.read()
+        situation, now = self.situation, self.portfolio()
+        realized, unrealized = situation.ledger.realized_total(), situation.ledger.unrealized()
+        known = MoneyView(
+            time=now.time,
+            currency=now.currency,
+            equity=now.equity,
+            cash=now.cash,
+            buying_power=now.buying_power,
+            pnl_day=now.pnl_day,
+            pnl_total=situation.pnl_total(),
+            fees_total=cents(situation.ledger.fees_total()),
+            realized_total=cents(realized),
+            unrealized=cents(unrealized),
+        )
+        if accounting is None:
+            return known
+        return replace(
+            known,
+            realized_today=cents(accounting.realized_today),
+            realized_today_fifo=cents(accounting.realized_today_fifo),
+            realized_total_fifo=cents(realized + accounting.open_shift),
+            unrealized_fifo=cents(unrealized - accounting.open_shift),
+        )
+
+    async def lots(self) -> Mapping[str, tuple[LotView, ...]]:
+        accounting = await self._accounts.read()
+        if accounting is None:
+            return {}
+        return {
+            position_id: tuple(LotView(lot.quantity, lot.price, lot.opened_at) for lot in lots)
+            for position_id, lots in accounting.lots.items()
+        }
+
     def _position(self, position: Position) -> PositionView:
         stop, target = levels(position)
         at_price = self.situation.ledger.price_of(position.symbol)
@@ -208,6 +255,19 @@ class View:
 
     def strategy_types(self) -> tuple[str, ...]:
         return STRATEGY_TYPES
+
+    def locks(self) -> Sequence[LockView]:
+        return [lock_view(lock) for lock in self.locking.active()]
+
+    async def add_lock(self, request: LockRequest) -> LockView:
+        made = await self.locking.add(request.scope, request.subject, request.seconds, request.detail, by=BY_REST)
+        return lock_view(made)
+
+    async def lift_lock(self, lock_id: str) -> LockView:
+        try:
+            return lock_view(await self.locking.lift(lock_id, by=BY_REST))
+        except LockNotFoundError as error:
+            raise NotThereError(f"There is no lock {lock_id!r} here; see /api/locks.") from error
 
     def subscribe(self) -> HubSubscription:
         return self.hub.subscribe()
@@ -314,6 +374,22 @@ def signal_view(record: SignalRecord) -> SignalView:
         reason=signal.reason,
         decision=record.reason,
         detail=record.detail,
+    )
+
+
+def lock_view(lock: Lock) -> LockView:
+    """A lock as it is shown."""
+    return LockView(
+        lock_id=lock.lock_id,
+        scope=lock.scope,
+        subject=lock.subject,
+        reason=lock.reason,
+        detail=lock.detail,
+        since=lock.since,
+        until=lock.until,
+        made_by=lock.made_by,
+        lifted_at=lock.lifted_at,
+        lifted_by=lock.lifted_by,
     )
 
 

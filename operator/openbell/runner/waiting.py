@@ -17,12 +17,23 @@ from openbell.telemetry.metrics import RunnerMetrics
 
 
 class WaitingSignals:
-    """Holds the queue. It lives and ends with the process: after a restart strategies speak for themselves."""
+    """Holds the queue. It lives and ends with the process: after a restart strategies speak for themselves.
 
-    def __init__(self, situation: Situation, metrics: RunnerMetrics, on_signal: Callable[[SignalRecord], None]) -> None:
+    A replay does not use it: each of its signals is decided at its own bar, as a backtest does.
+    """
+
+    def __init__(
+        self,
+        situation: Situation,
+        metrics: RunnerMetrics,
+        on_signal: Callable[[SignalRecord], None],
+        *,
+        is_used: bool = True,
+    ) -> None:
         self._situation = situation
         self._metrics = metrics
         self._on_signal = on_signal
+        self._is_used = is_used
         self._known: Mapping[SignalKey, Reason] = {}
         self.queue: SignalQueue = ()
 
@@ -44,7 +55,8 @@ class WaitingSignals:
         """Tell what became of each signal, `outcome` by order; what may wait does so until the next evaluation."""
         decided = tuple(decisions)
         lots = self._situation.ledger_lots()
-        self.queue, full = keep(decided, standings=self._standings(control), lots=lots)
+        may_wait = decided if self._is_used else ()
+        self.queue, full = keep(may_wait, standings=self._standings(control), lots=lots)
         waiting = {each.signal.key: each.reason for each in self.queue}
         dropped = {each.signal.key: each for each in full}
         noted: list[Noted] = []
@@ -77,6 +89,8 @@ class WaitingSignals:
 
 def _noted(decision: Decision, now: datetime, reason: Reason, *, again: bool, waits: bool = False) -> Noted:
     detail = decision.detail
+    if decision.until is not None and reason is decision.reason:
+        detail += f"; not before {decision.until:%Y-%m-%d %H:%M:%S} UTC"
     if waits:
         until = f"it is decided again until {decision.signal.valid_until:%H:%M:%S} UTC"
         detail = f"{detail}; {until}" if detail else until

@@ -7,14 +7,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Self, TypeAlias, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from openbell.domain.bars import BarSeries
+from openbell.domain.bars import BarSeries, Floats
 from openbell.domain.money import ZERO
 from openbell.domain.signals import Action, Signal
+
+Flags: TypeAlias = npt.NDArray[np.int8]
 
 
 class StrategyParams(BaseModel):
@@ -87,6 +91,62 @@ class Context(Generic[P]):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class SignalColumns:
+    """What a rule says at every bar of a history, for each position in which it could find itself there.
+
+    Six arrays of one length, one value for each bar, oldest first. `open` (int8) is what it says while flat: 1 buy,
+    -1 sell, 0 nothing. `close_long` and `close_short` (int8) are 1 where it would close such a position. The three
+    confidences (float64, from 0 to 1) belong to them, and are 0 where nothing is said.
+    """
+
+    open: Flags
+    open_confidence: Floats
+    close_long: Flags
+    close_long_confidence: Floats
+    close_short: Flags
+    close_short_confidence: Floats
+
+    def __len__(self) -> int:
+        return len(self.open)
+
+    @classmethod
+    def silent(cls, length: int) -> Self:
+        """Nothing said at any of `length` bars."""
+
+        def flags() -> Flags:
+            return np.zeros(length, dtype=np.int8)
+
+        def confidences() -> Floats:
+            return np.zeros(length, dtype=np.float64)
+
+        return cls(flags(), confidences(), flags(), confidences(), flags(), confidences())
+
+    @classmethod
+    def placed(
+        cls,
+        length: int,
+        *,
+        buy: npt.NDArray[np.bool_],
+        sell: npt.NDArray[np.bool_],
+        close_long: npt.NDArray[np.bool_],
+        close_short: npt.NDArray[np.bool_],
+        open_confidence: Floats,
+        close_long_confidence: Floats,
+        close_short_confidence: Floats,
+    ) -> Self:
+        """Columns of `length` bars from what is said of the newest of them; before those nothing is said."""
+        columns = cls.silent(length)
+        start = length - len(buy)
+        columns.open[start:] = buy.astype(np.int8) - sell.astype(np.int8)
+        columns.open_confidence[start:] = np.where(buy | sell, open_confidence, 0.0)
+        columns.close_long[start:] = close_long
+        columns.close_long_confidence[start:] = np.where(close_long, close_long_confidence, 0.0)
+        columns.close_short[start:] = close_short
+        columns.close_short_confidence[start:] = np.where(close_short, close_short_confidence, 0.0)
+        return columns
+
+
 class Strategy(ABC, Generic[P]):
     """One rule. Instances hold no state: the same context always gives the same signals."""
 
@@ -107,7 +167,20 @@ class Strategy(ABC, Generic[P]):
         Reads exactly the newest `data(...).warmup` bars, so that a longer history cannot change the answer.
         """
 
+    def signals(self, bars: BarSeries, params: P) -> SignalColumns | None:
+        """The same rule over a whole history at once, one value for each bar; None where a rule has no such form.
+
+        At every bar it says what `evaluate` would say with the bars up to there: backtests use it, after proving so.
+        """
+        return None
+
 
 def halving(strength: float) -> float:
     """A confidence in [0, 1): 0 for no strength, and each unit of strength halves what is missing to 1."""
     return 1.0 - float(0.5 ** max(0.0, strength))
+
+
+def halvings(strength: Floats) -> Floats:
+    """`halving` of each value."""
+    missing: Floats = np.exp2(-np.maximum(strength, 0.0))
+    return 1.0 - missing

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cache
 from typing import Literal, Self
 
 import numpy as np
 import talib
 from pydantic import Field, model_validator
 
-from openbell.domain.bars import Floats
+from openbell.domain.bars import BarSeries, Floats
 from openbell.domain.signals import Action, Signal
-from openbell.strategies.api import Context, DataNeeds, Strategy, StrategyParams, halving
+from openbell.strategies.api import Context, DataNeeds, SignalColumns, Strategy, StrategyParams, halving, halvings
+from openbell.strategies.rolling import ends_of_finite_windows, rolling_atr, rolling_ema, rolling_mean
 
 # An exponential average never forgets its first value, it only counts it less: after n bars by (1 - weight)^n.
 # The warm-up is long enough for that to be below this.
 SEED_WEIGHT = 1e-3
 # Separation of the averages, in average true ranges, that halves what the confidence misses to 1.
 SEPARATION_UNIT = 0.1
+# Averages closer than this part of the price are equal: the rounding of floats must not look like a crossing.
+TOUCHING = 1e-9
 
 
 class CrossoverParams(StrategyParams):
@@ -47,26 +51,28 @@ class Crossover(Strategy[CrossoverParams]):
     """
 
     name = "Crossover"
-    version = "1.0"
+    version = "1.1"
     Params = CrossoverParams
 
     def data(self, params: CrossoverParams, bar_seconds: int) -> DataNeeds:
         """Bars for two values of the slow average and one of the range, each with its seed forgotten."""
-        slow = params.slow
-        if params.average == "EMA":
-            slow += _bars_to_forget(2.0 / (params.slow + 1))
-        return DataNeeds(bar_seconds, max(slow + 1, params.atr + 1 + _bars_to_forget(1.0 / params.atr)))
+        return DataNeeds(bar_seconds, _warmup(params.slow, params.average, params.atr))
 
     def evaluate(self, context: Context[CrossoverParams]) -> Iterable[Signal]:
         params, bars = context.params, context.bars
-        needed = self.data(params, bars.bar_seconds).warmup
-        if len(bars) < needed:
+        needed = _warmup(params.slow, params.average, params.atr)
+        close = bars.close[-needed:]
+        if len(close) < needed:
             return ()
-        high, low, close = bars.high[-needed:], bars.low[-needed:], bars.close[-needed:]
+        fast, slow = _average(close, params.fast, params.average), _average(close, params.slow, params.average)
+        before, after = _apart(fast[0], slow[0]), _apart(fast[1], slow[1])
+        action = _action(before, after, context, params)
+        # The range and the words are for bars that say something, which few do.
+        if action is None:
+            return ()
+        high, low = bars.high[-needed:], bars.low[-needed:]
         if not all(np.isfinite(column).all() for column in (high, low, close)):
             return ()
-        apart = _average(close, params.fast, params.average) - _average(close, params.slow, params.average)
-        before, after = float(apart[-2]), float(apart[-1])
         true_range = float(talib.ATR(high, low, close, timeperiod=params.atr)[-1])
         separation = abs(after) / true_range if true_range > 0 else 0.0
         confidence = halving(1.0 + separation / SEPARATION_UNIT)
@@ -74,20 +80,80 @@ class Crossover(Strategy[CrossoverParams]):
             f"{params.average}{params.fast} {'above' if after > 0 else 'below'} {params.average}{params.slow} "
             f"by {separation:.2f} ATR"
         )
-        if not context.is_flat:
-            in_favour = after if context.is_long else -after
-            return (context.signal(Action.CLOSE, confidence, reason),) if in_favour < 0 else ()
-        if before <= 0 < after:
-            return (context.signal(Action.BUY, confidence, reason),)
-        if before >= 0 > after and params.direction == "Both":
-            return (context.signal(Action.SELL, confidence, reason),)
-        return ()
+        return (context.signal(action, confidence, reason),)
+
+    def signals(self, bars: BarSeries, params: CrossoverParams) -> SignalColumns:
+        needed = self.data(params, bars.bar_seconds).warmup
+        if len(bars) < needed:
+            return SignalColumns.silent(len(bars))
+        known = ends_of_finite_windows(needed, bars.high, bars.low, bars.close)
+        # Windows with a price that is no number are computed with zeros, and say nothing.
+        high, low, close = (np.where(np.isfinite(column), column, 0.0) for column in (bars.high, bars.low, bars.close))
+        before, after = _columns_apart(close, params, needed)
+        true_range = rolling_atr(high, low, close, params.atr, needed)
+        separation = np.divide(np.abs(after), true_range, out=np.zeros_like(after), where=true_range > 0)
+        confidence = halvings(1.0 + separation / SEPARATION_UNIT)
+        crosses_down = known & (before >= 0) & (after < 0)
+        return SignalColumns.placed(
+            len(bars),
+            buy=known & (before <= 0) & (after > 0),
+            sell=crosses_down if params.direction == "Both" else np.zeros_like(known),
+            close_long=known & (after < 0),
+            close_short=known & (after > 0),
+            open_confidence=confidence,
+            close_long_confidence=confidence,
+            close_short_confidence=confidence,
+        )
 
 
-def _average(close: Floats, length: int, kind: str) -> Floats:
-    function = talib.EMA if kind == "EMA" else talib.SMA
-    values: Floats = function(close, timeperiod=length)
-    return values
+def _action(before: float, after: float, context: Context[CrossoverParams], params: CrossoverParams) -> Action | None:
+    if not context.is_flat:
+        in_favour = after if context.is_long else -after
+        return Action.CLOSE if in_favour < 0 else None
+    if before <= 0 < after:
+        return Action.BUY
+    if before >= 0 > after and params.direction == "Both":
+        return Action.SELL
+    return None
+
+
+@cache
+def _warmup(slow: int, average: str, atr: int) -> int:
+    if average == "EMA":
+        slow += _bars_to_forget(2.0 / (slow + 1))
+    return max(slow + 1, atr + 1 + _bars_to_forget(1.0 / atr))
+
+
+def _average(close: Floats, length: int, kind: str) -> tuple[float, float]:
+    """At the last bar but one, and at the last."""
+    # Each simple average is of its own bars alone; an exponential one of all from the window's first.
+    if kind == "SMA":
+        before, after = close[-length - 1 : -1], close[-length:]
+        return float(talib.SMA(before, timeperiod=length)[-1]), float(talib.SMA(after, timeperiod=length)[-1])
+    values = talib.EMA(close, timeperiod=length)
+    return float(values[-2]), float(values[-1])
+
+
+def _apart(fast: float, slow: float) -> float:
+    apart = fast - slow
+    return apart if abs(apart) > TOUCHING * abs(slow) else 0.0
+
+
+def _columns_apart(close: Floats, params: CrossoverParams, needed: int) -> tuple[Floats, Floats]:
+    """How far the averages are apart at the last bar but one of each window, and at its last."""
+
+    def averages(length: int) -> tuple[Floats, Floats]:
+        if params.average == "EMA":
+            return rolling_ema(close, length, needed)
+        means = rolling_mean(close[needed - length - 1 :], length)
+        return means[:-1], means[1:]
+
+    def apart(fast: Floats, slow: Floats) -> Floats:
+        difference = fast - slow
+        return np.where(np.abs(difference) > TOUCHING * np.abs(slow), difference, 0.0)
+
+    (fast_before, fast_after), (slow_before, slow_after) = averages(params.fast), averages(params.slow)
+    return apart(fast_before, slow_before), apart(fast_after, slow_after)
 
 
 def _bars_to_forget(weight: float) -> int:

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
@@ -14,11 +15,13 @@ from pydantic_core import ErrorDetails
 
 from openbell.domain.errors import ManifestError
 from openbell.strategies.api import Strategy, StrategyParams
+from openbell.strategies.breakout import Breakout
 from openbell.strategies.crossover import Crossover
+from openbell.strategies.mean_reversion import MeanReversion
 from openbell.strategies.momentum import Momentum
 
 _STRATEGIES: Mapping[str, Strategy[Any]] = MappingProxyType(
-    {strategy.name: strategy for strategy in (Momentum(), Crossover())}
+    {strategy.name: strategy for strategy in (Momentum(), MeanReversion(), Breakout(), Crossover())}
 )
 STRATEGY_TYPES: tuple[str, ...] = tuple(_STRATEGIES)
 
@@ -38,21 +41,45 @@ def strategy_for(type_name: str) -> Strategy[Any]:
 
 def validate_parameters(type_name: str, parameters: Mapping[str, object]) -> StrategyParams:
     """The typed parameters of a manifest's. Raises ManifestError with one sentence about the first wrong one."""
-    model = strategy_for(type_name).Params
+    return validated(type_name, strategy_for(type_name).Params, parameters)
+
+
+def validated(name: str, model: type[StrategyParams], parameters: Mapping[str, object]) -> StrategyParams:
+    """A manifest's parameters as that model. Raises ManifestError with one sentence about the first wrong one."""
     try:
         return model.model_validate(dict(parameters))
     except ValidationError as error:
-        raise ManifestError(_sentence(type_name, model, error.errors()[0])) from error
+        raise ManifestError(_sentence(name, model, error.errors()[0])) from error
 
 
+@cache
 def parameters_schema(type_name: str) -> dict[str, Any]:
-    """JSON schema of a type's parameters, by the names that manifests use."""
-    return strategy_for(type_name).Params.model_json_schema(by_alias=True)
+    """JSON schema of a type's parameters, by the names that manifests use. Not to be changed by who gets it."""
+    return compact_schema(strategy_for(type_name).Params)
+
+
+def compact_schema(model: type[StrategyParams]) -> dict[str, Any]:
+    """JSON schema of parameters without the titles, which only repeat the names."""
+    compact = _untitled(model.model_json_schema(by_alias=True))
+    assert isinstance(compact, dict)  # noqa: S101 - a model's schema is an object
+    return compact
+
+
+def _untitled(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        # A parameter that is itself called title has a schema under its name, and not a string.
+        return {key: _untitled(value) for key, value in schema.items() if key != "title" or not isinstance(value, str)}
+    return [_untitled(each) for each in schema] if isinstance(schema, list) else schema
 
 
 def parameters_hash(params: StrategyParams) -> str:
     """Twelve hexadecimal characters: equal for equal parameters, defaults written or not."""
-    canonical = json.dumps(params.model_dump(mode="json", by_alias=True), sort_keys=True, separators=(",", ":"))
+    return hash_of(params.model_dump(mode="json", by_alias=True))
+
+
+def hash_of(parameters: Mapping[str, Any]) -> str:
+    """`parameters_hash` of parameters that have all their defaults written out."""
+    canonical = json.dumps(parameters, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:HASH_LENGTH]
 
 

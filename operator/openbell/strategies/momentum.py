@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterable
 from typing import Literal
 
+import numpy as np
 import talib
 from pydantic import Field
 
+from openbell.domain.bars import BarSeries
 from openbell.domain.signals import Action, Signal
-from openbell.strategies.api import Context, DataNeeds, Strategy, StrategyParams, halving
+from openbell.strategies.api import Context, DataNeeds, SignalColumns, Strategy, StrategyParams, halving, halvings
 
 
 class MomentumParams(StrategyParams):
@@ -64,3 +66,24 @@ class Momentum(Strategy[MomentumParams]):
         if change <= -params.threshold and params.direction == "Both":
             return (context.signal(Action.SELL, confidence, reason),)
         return ()
+
+    def signals(self, bars: BarSeries, params: MomentumParams) -> SignalColumns:
+        lookback = params.lookback
+        if len(bars) <= lookback:
+            return SignalColumns.silent(len(bars))
+        # A rate of change reads two bars alone, so that TA-Lib says the same of the whole history.
+        change = talib.ROC(bars.close, timeperiod=lookback)[lookback:] / 100.0
+        known = np.isfinite(change)
+        change = np.where(known, change, 0.0)
+        confidence = halvings(np.abs(change) / params.threshold)
+        falls = change <= -params.threshold
+        return SignalColumns.placed(
+            len(bars),
+            buy=known & (change >= params.threshold),
+            sell=known & falls if params.direction == "Both" else np.zeros_like(known),
+            close_long=known & (change <= -params.exit_threshold),
+            close_short=known & (-change <= -params.exit_threshold),
+            open_confidence=confidence,
+            close_long_confidence=confidence,
+            close_short_confidence=confidence,
+        )

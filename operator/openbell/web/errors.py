@@ -83,11 +83,18 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == 404:
         message = f"Path {path!r} is not one of this API; see /openapi.json."
     elif error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = _allowed(request, (error.headers or {}).get("Allow", ""))
         message = f"Method {request.method} is not allowed on {path}; allowed is {allowed}."
+        return error_response(405, message, {"Allow": allowed})
     else:
         message = str(error.detail or HTTPStatus(error.status_code).phrase)
     return error_response(error.status_code, message, error.headers)
+
+
+def _allowed(request: Request, told: str) -> str:
+    """Every method that the document has for this path: Starlette tells those of the first route alone."""
+    operations = request.app.openapi()["paths"].get(request.scope["path"], {})
+    return ", ".join(sorted({method.upper() for method in operations} | {each.strip() for each in told.split(",")}))
 
 
 async def _unexpected(_request: Request, _error: Exception) -> JSONResponse:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
+from openbell.domain.limits import LockScope
 from openbell.domain.money import text
 from openbell.domain.orders import IntentKind, IntentState, Side
 from openbell.domain.reasons import Reason
 from openbell.domain.signals import Action
 from openbell.domain.state import TradingState
 from openbell.domain.statistics import Counters, Statistics
-from openbell.web.view import Execution, LogLine, MarketDataType, Mode, SignalView, StatusView, StrategyView
+from openbell.web.view import (
+    Execution,
+    LogLine,
+    LotView,
+    MarketDataType,
+    Mode,
+    PositionView,
+    SignalView,
+    StatusView,
+    StrategyView,
+)
 
 Money = Annotated[
     Decimal,
@@ -185,6 +196,47 @@ class Position(Body):
     is_exiting: bool
 
 
+class Lot(Body):
+    """Shares bought, or sold short where the quantity is negative, at one price and time."""
+
+    quantity: Money
+    price: Money
+    opened_at: datetime
+
+
+LOTS_SHOWN = 100
+
+
+class HeldPosition(Position):
+    """An open position and its lots by FIFO."""
+
+    lots: list[Lot] | None = Field(
+        description=f"At most {LOTS_SHOWN}, the oldest first; null while the journal does not say."
+    )
+
+
+class MoneyAnswer(Answer):
+    """Money now, profit since the first start and since the trading day began, at average cost and by FIFO.
+
+    What was realised is after all fees; what is unrealised is at the last prices. null = not known.
+    """
+
+    time: datetime
+    currency: str
+    equity: Money | None
+    cash: Money | None
+    buying_power: Money | None
+    pnl_day: Money | None = Field(description="Change of the equity since the trading day began.")
+    pnl_total: Money = Field(description="Realised and unrealised, the same by either way of counting.")
+    fees_total: Money
+    realized_today: Money | None
+    realized_today_fifo: Money | None
+    realized_total: Money
+    realized_total_fifo: Money | None
+    unrealized: Money
+    unrealized_fifo: Money | None
+
+
 class Portfolio(Body):
     """Money and open lots at one time; null = not known."""
 
@@ -229,6 +281,33 @@ class Order(Body):
     created_at: datetime
     broker_order_id: str
     detail: str
+
+
+class Lock(Body):
+    """Openings that are held back; exits never are."""
+
+    lock_id: str
+    scope: LockScope
+    subject: str
+    reason: Reason
+    detail: str
+    since: datetime
+    until: datetime | None
+    made_by: str
+    lifted_at: datetime | None
+    lifted_by: str
+
+
+class LockList(Answer):
+    """Locks that hold openings back now, oldest first."""
+
+    locks: list[Lock]
+
+
+class LockAnswer(Answer):
+    """One lock as it is now."""
+
+    lock: Lock
 
 
 class Trade(Body):
@@ -299,7 +378,7 @@ class StrategyAdded(Answer):
 
 
 class PositionList(Answer):
-    positions: list[Position]
+    positions: list[HeldPosition]
 
 
 class SignalList(Answer):
@@ -419,6 +498,12 @@ def strategy_body(view: StrategyView) -> Strategy:
         open_positions=view.open_positions,
         realized_pnl=view.realized_pnl,
     )
+
+
+def held_position(view: PositionView, lots: Sequence[LotView] | None) -> HeldPosition:
+    """One position with its lots, where they are known."""
+    shown = None if lots is None else [Lot.model_validate(lot) for lot in lots[:LOTS_SHOWN]]
+    return HeldPosition(**Position.model_validate(view).model_dump(), lots=shown)
 
 
 def signal_body(view: SignalView) -> Signal:

@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Literal, Protocol, TypeAlias
 
+from openbell.domain.limits import LockScope
 from openbell.domain.orders import IntentKind, IntentState, Side
 from openbell.domain.reasons import Reason
 from openbell.domain.signals import Action
@@ -191,6 +192,39 @@ class PortfolioView:
 
 
 @dataclass(frozen=True, slots=True)
+class LotView:
+    """Shares bought (or sold short, quantity < 0) at one price and time."""
+
+    quantity: Decimal
+    price: Decimal
+    opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyView:
+    """What there is, and the profit at average cost and by FIFO.
+
+    What was realised is after fees, also those of what is still open; `realized_total + unrealized` is `pnl_total`
+    by either way of counting. "Today" is since the trading day began.
+    """
+
+    time: datetime
+    currency: str
+    equity: Decimal | None
+    cash: Decimal | None
+    buying_power: Decimal | None
+    pnl_day: Decimal | None
+    pnl_total: Decimal
+    fees_total: Decimal
+    realized_total: Decimal
+    unrealized: Decimal
+    realized_today: Decimal | None = None
+    realized_today_fifo: Decimal | None = None
+    realized_total_fifo: Decimal | None = None
+    unrealized_fifo: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EquityPoint:
     """One point of the equity line."""
 
@@ -205,6 +239,33 @@ class ReplayView:
     finished: bool
     trades: int
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockView:
+    """Openings that are held back. `subject` is the symbol or strategy, "" for the scope Global; `until` None: until
+    it is lifted. `reason` is what a denied opening says, `detail` why the lock was made, `made_by` by whom."""
+
+    lock_id: str
+    scope: LockScope
+    subject: str
+    reason: Reason
+    detail: str
+    since: datetime
+    until: datetime | None
+    made_by: str
+    lifted_at: datetime | None = None
+    lifted_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LockRequest:
+    """A lock that a person asks for; `seconds` None: until it is lifted."""
+
+    scope: LockScope
+    subject: str
+    detail: str
+    seconds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +395,14 @@ class RunnerView(Protocol):
         """The newest orders, newest first."""
         ...
 
+    async def money(self) -> MoneyView:
+        """Cash, fees and profit; what only the journal says is None while it cannot be read."""
+        ...
+
+    async def lots(self) -> Mapping[str, tuple[LotView, ...]]:
+        """FIFO lots by position id, oldest first. A position that is missing: not known."""
+        ...
+
     def equity_history(self) -> Sequence[EquityPoint]:
         """The equity line, oldest first, bounded (see `web.equity.EquityHistory`)."""
         ...
@@ -361,6 +430,16 @@ class RunnerView(Protocol):
     async def resume(self, wait_seconds: float) -> LifecycleResult: ...
 
     async def add_strategy(self, request: StrategyRequest) -> StrategyView: ...
+
+    def locks(self) -> Sequence[LockView]:
+        """Locks that hold openings back now, oldest first."""
+        ...
+
+    async def add_lock(self, request: LockRequest) -> LockView: ...
+
+    async def lift_lock(self, lock_id: str) -> LockView:
+        """Lift a lock, once; NotThereError where there is none of this id."""
+        ...
 
     def subscribe(self) -> Subscription:
         """A new client of the event stream (see `web.hub.Hub`, which the runner publishes to)."""

@@ -58,11 +58,14 @@ def spec_of(name: str) -> SchedulerSpec:
     return SchedulerSpec.model_validate(SPECS[name])
 
 
+CONFIG_MAPS = {"default": (), "tailored": ("strategies",)}
+
+
 def children(name: str) -> list[dict[str, Any]]:
     spec = spec_of(name)
     storage, retain = spec.runner.storage, spec.runner.retain
     return [
-        *surroundings(OWNER, spec),
+        *surroundings(OWNER, spec, CONFIG_MAPS[name]),
         sealed(volume_claim(OWNER, storage, retain)),
         token_secret(OWNER, "the-token"),
         sealed(deployment(OWNER, spec, image=spec.runner.image or IMAGE, replicas=0)),
@@ -128,7 +131,7 @@ def test_the_operator_holds_every_permission_that_it_grants() -> None:
     }
     granted = {
         (group, resource, verb)
-        for rule in runner_rules("x", "x-runner")
+        for rule in runner_rules("x", "x-runner", ("code",))
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]

@@ -141,3 +141,26 @@ def test_profit_is_the_cash_that_came_back_less_the_cash_that_went_out(
     assert closed is not None
     assert abs(closed.pnl - cash) <= Decimal("0.01")
     assert position.quantity == 0
+
+
+fills_of_a_trade = st.lists(
+    st.tuples(st.sampled_from(list(IntentKind)), st.sampled_from(list(Side)), st.integers(1, 50), prices),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(fills=fills_of_a_trade, at_price=prices)
+def test_whatever_fills_come_the_value_is_the_cash_and_the_shares(
+    fills: list[tuple[IntentKind, Side, int, Decimal]], at_price: Decimal
+) -> None:
+    position: Position | None = None
+    cash = Decimal(0)
+    for kind, side, quantity, price in fills:
+        fill = make_fill(side=side, quantity=Decimal(quantity), price=price)
+        if position is not None and not position.is_open and kind is IntentKind.ENTRY:
+            return  # a new round trip, which counts from nothing
+        position = booked(position, replace(ENTRY, kind=kind, side=side), fill)
+        cash -= side.sign * quantity * price + fill.commission
+        value = position.realized_pnl - position.fees + position.unrealized_pnl(at_price)
+        assert abs(value - (cash + position.quantity * at_price)) < Decimal("0.000001")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from openbell.kube.lease import (
@@ -76,6 +76,10 @@ def test_a_restarted_container_takes_its_predecessors_lease_back_with_a_new_epoc
 def test_our_name_with_another_epoch_is_somebody_else() -> None:
     mine = record("me", epoch=4)
     assert decide(mine, observed(mine).holding(3), "me", 100.0, ever_ran=True) == Wait(15.0)
+
+
+def test_a_record_that_was_not_observed_is_not_outlived_by_the_time_of_another() -> None:
+    assert decide(record("new"), observed(record()), "me", 115.0, ever_ran=True) == Wait(15.0)
 
 
 def test_labels_that_change_do_not_count_as_a_renewal() -> None:
@@ -181,6 +185,13 @@ STEPS = st.lists(
 
 @settings(max_examples=400, deadline=None)
 @given(steps=STEPS, offset=st.floats(-1e6, 1e6, allow_nan=False))
+@example(
+    steps=[
+        *((who, step, 0.0) for who in (0, 1) for step in ("look", "receive")),
+        *((0, "look", 6.0), (0, "act", 9.0), (1, "look", 0.0), (1, "act", 0.0)),
+    ],
+    offset=0.0,
+)
 def test_two_contenders_are_never_both_inside_their_deadline_whatever_stalls(
     steps: list[tuple[int, str, float]], offset: float
 ) -> None:

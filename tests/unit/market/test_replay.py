@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from openbell.domain.answers import ConfirmedEmpty, Unknown, Value
 from openbell.domain.errors import ManifestError
+from openbell.market.barfile import RecordedDataError, read_bars
 from openbell.market.calendar import calendar_for
-from openbell.market.recorded import RecordedBars, RecordedDataError, ReplayMarket, Split, read_bars
+from openbell.market.recorded import RecordedBars, ReplayMarket, Split
 from openbell.market.replay import (
     BarsStep,
     CloseStep,

@@ -58,7 +58,7 @@ def test_every_object_above_a_default_has_a_default(kind: ResourceKind) -> None:
             yield from lacking(field, f"{path}.{name}")
 
     # These are absent unless somebody writes them.
-    meant = {"spec.broker.ibkr", "spec.marketData.replay", "spec.exits.trailing"}
+    meant = {"spec.broker.ibkr", "spec.marketData.replay", "spec.exits.trailing", "spec.source.configMap"}
     assert set(lacking(root_schema(kind)["properties"]["spec"], "spec")) <= meant
 
 

@@ -95,7 +95,10 @@ def test_a_wrong_scheduler_is_told_in_one_sentence(spec: dict[str, Any], sentenc
 @pytest.mark.parametrize(
     ("spec", "sentence"),
     [
-        ({"type": "Momentun"}, 'spec.type is "Momentun"; it must be one of Momentum, Crossover'),
+        (
+            {"type": "Momentun"},
+            'spec.type is "Momentun"; it must be one of Momentum, MeanReversion, Breakout, Crossover, Custom',
+        ),
         (
             {"symbols": ["aapl"]},
             'spec.symbols[0] is "aapl"; it must be a symbol of 1 to 16 capitals, digits, dots and dashes, '
@@ -108,8 +111,8 @@ def test_a_wrong_scheduler_is_told_in_one_sentence(spec: dict[str, Any], sentenc
         ({"schedulerRef": {}}, "spec.schedulerRef.name is missing; it must be "
          "a name of at most 63 lower-case letters, digits and dashes"),
         ({"colour": "red"}, "spec.colour is not a known field; known here: schedulerRef, enabled, paused, type, "
-         "parameters, symbols, barSeconds, evaluationIntervalSeconds, minConfidence, maxConcurrentTrades, sizing, "
-         "exits, priority, execution"),
+         "source, parameters, symbols, barSeconds, evaluationIntervalSeconds, minConfidence, maxConcurrentTrades, "
+         "sizing, exits, priority, execution"),
     ],
 )  # fmt: skip
 def test_a_wrong_strategy_is_told_in_one_sentence(spec: dict[str, Any], sentence: str) -> None:

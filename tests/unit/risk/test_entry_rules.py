@@ -14,12 +14,20 @@ from hypothesis import strategies as st
 
 import openbell.risk
 from fakes.values import T0, at, make_position
+from openbell.domain.limits import AccountKind, LockScope, Regime
 from openbell.domain.orders import Side
 from openbell.domain.reasons import Reason
 from openbell.risk import Allow, Candidate, Deny, RiskLimits, RiskView, WorkingEntry, evaluate_entry, reserve
 from openbell.risk.checks import RULES
+from openbell.risk.day_trading import DayTradingLimits, DayTradingView
+from openbell.risk.intraday_margin import MarginState
+from openbell.risk.locks import Lock
+from openbell.risk.pattern_day_trader import Window
+from openbell.risk.settled_cash import SettlementLimits, SettlementView
 
 LIMITS = RiskLimits()
+CASH = SettlementLimits(account=AccountKind.CASH)
+TODAY = T0.date()
 DAY_START = T0 - timedelta(hours=1)
 
 
@@ -50,6 +58,20 @@ def view(**changes: Any) -> RiskView:
 def working(name: str, **changes: Any) -> WorkingEntry:
     values = {"position_id": f"p-{name}", "strategy": "trend", "symbol": name, "side": Side.BUY}
     return WorkingEntry(**(values | changes))
+
+
+def make_lock(**changes: Any) -> Lock:
+    values = {
+        "lock_id": "l1",
+        "scope": LockScope.GLOBAL,
+        "subject": "",
+        "reason": Reason.STOP_LOSS_GUARD,
+        "detail": "3 losing stops",
+        "since": T0,
+        "until": at(60),
+        "made_by": "StopLossGuard#0",
+    }
+    return Lock(**(values | changes))
 
 
 def reason(entry: Candidate, state: RiskView, limits: RiskLimits = LIMITS) -> Reason | None:
@@ -193,6 +215,109 @@ def test_an_order_may_need_all_the_buying_power_left_but_not_more() -> None:
     assert reason(candidate(), view(buying_power=Decimal(1500), reserved=Decimal("500.01"))) is Reason.BUYING_POWER
 
 
+def test_what_all_strategies_hold_and_order_of_a_symbol_is_its_exposure() -> None:
+    limits = RiskLimits(max_symbol_exposure=0.02)
+    other = make_position(strategy="other", quantity=Decimal(10))
+    assert reason(candidate(), view(positions=(other,)), limits) is None
+    assert reason(candidate(price=Decimal("100.01")), view(positions=(other,)), limits) is Reason.MAX_SYMBOL_EXPOSURE
+    risen = view(positions=(other,), prices={"AAPL": Decimal("100.01")})
+    assert reason(candidate(), risen, limits) is Reason.MAX_SYMBOL_EXPOSURE
+    ordered = view(working_entries=(working("AAPL", strategy="b", notional=Decimal("1000.01")),))
+    assert reason(candidate(), ordered, limits) is Reason.MAX_SYMBOL_EXPOSURE
+    elsewhere = view(positions=(make_position("m", symbol="MSFT", quantity=Decimal(500)),))
+    assert reason(candidate(), elsewhere, limits) is None
+
+
+def test_long_and_short_add_up_to_the_gross_exposure() -> None:
+    limits = RiskLimits(max_gross_exposure=0.03)
+    held = (make_position("m", symbol="M"), make_position("n", symbol="N", quantity=Decimal(-10)))
+    assert reason(candidate(), view(positions=held), limits) is None
+    assert reason(candidate(quantity=Decimal(11)), view(positions=held), limits) is Reason.MAX_GROSS_EXPOSURE
+    ordered = view(positions=held, working_entries=(working("O", notional=Decimal(1)),))
+    assert reason(candidate(), ordered, limits) is Reason.MAX_GROSS_EXPOSURE
+
+
+def test_an_allowed_entry_is_exposure_for_the_next() -> None:
+    limits = RiskLimits(max_gross_exposure=0.015, max_symbol_exposure=0.015)
+    after = reserve(view(), candidate())
+    assert reason(candidate(symbol="MSFT", position_id="p-2"), after, limits) is Reason.MAX_GROSS_EXPOSURE
+    assert reason(candidate(strategy="b", position_id="p-2"), after, limits) is Reason.MAX_SYMBOL_EXPOSURE
+
+
+# losses from the highest
+
+
+@pytest.mark.parametrize(
+    ("equity", "peak", "denied"),
+    [("90000.01", "100000", False), ("90000", "100000", True), ("90000", None, False), ("110000", "100000", False)],
+)
+def test_a_drawdown_denies_until_equity_has_recovered(equity: str, peak: str | None, denied: bool) -> None:
+    state = view(equity=Decimal(equity), day_start_equity=Decimal(equity), peak_equity=peak and Decimal(peak))
+    limits = RiskLimits(max_drawdown_fraction=0.1)
+    assert reason(candidate(), state, limits) is (Reason.DRAWDOWN if denied else None)
+    assert reason(candidate(), state) is None
+
+
+# frequency of symbols and strategies
+
+
+def test_a_symbol_rests_after_its_last_exit_and_says_until_when() -> None:
+    limits = RiskLimits(symbol_cooldown_seconds=60)
+    verdict = evaluate_entry(candidate(), view(last_exits={"AAPL": at(-59)}), limits)
+    assert verdict == Deny(Reason.SYMBOL_COOLDOWN, "AAPL was left 59 s ago, 60 s are set", at(1))
+    assert reason(candidate(), view(last_exits={"AAPL": at(-60)}), limits) is None
+    assert reason(candidate(), view(last_exits={"MSFT": T0}), limits) is None
+    assert reason(candidate(), view(last_exits={"AAPL": T0})) is None
+
+
+def test_an_order_waits_after_one_to_the_other_side() -> None:
+    limits = RiskLimits(opposite_order_seconds=30)
+    verdict = evaluate_entry(candidate(), view(last_orders={("AAPL", Side.SELL): at(-29)}), limits)
+    assert verdict == Deny(Reason.OPPOSITE_ORDER, "the last Sell of AAPL is 29 s old, 30 s are set", at(1))
+    assert reason(candidate(), view(last_orders={("AAPL", Side.SELL): at(-30)}), limits) is None
+    assert reason(candidate(), view(last_orders={("AAPL", Side.BUY): T0}), limits) is None
+    assert reason(candidate(), view(last_orders={("AAPL", Side.SELL): T0})) is None
+
+
+def test_round_trips_that_were_begun_today_count_with_those_completed() -> None:
+    limits = RiskLimits(max_round_trips_per_day=2)
+    assert reason(candidate(), view(round_trips_today=1), limits) is None
+    assert reason(candidate(), view(round_trips_today=2), limits) is Reason.MAX_ROUND_TRIPS
+    begun = make_position("x", symbol="X", opened_at=DAY_START)
+    assert reason(candidate(), view(round_trips_today=1, positions=(begun,)), limits) is Reason.MAX_ROUND_TRIPS
+    overnight = replace(begun, opened_at=DAY_START - timedelta(seconds=1))
+    assert reason(candidate(), view(round_trips_today=1, positions=(overnight,)), limits) is None
+    partly = view(positions=(begun,), working_entries=(working("x"),))
+    assert reason(candidate(), partly, limits) is None
+    assert reason(candidate(), view(round_trips_today=99)) is None
+
+
+def test_a_strategy_has_an_order_rate_of_its_own() -> None:
+    limits = RiskLimits(strategy_orders_per_minute=2)
+    busy = view(strategy_order_times={"trend": (at(-40), at(-20))})
+    verdict = evaluate_entry(candidate(), busy, limits)
+    assert verdict == Deny(Reason.STRATEGY_ORDER_RATE, "trend sent 2 orders in the last minute, at most 2", at(20))
+    assert reason(candidate(strategy="other"), busy, limits) is None
+    assert reason(candidate(), view(strategy_order_times={"trend": (at(-60), at(-20))}), limits) is None
+    assert reason(candidate(symbol="M"), reserve(view(), candidate()), RiskLimits(strategy_orders_per_minute=1)) is (
+        Reason.STRATEGY_ORDER_RATE
+    )
+
+
+def test_the_order_rate_says_when_there_is_room_again() -> None:
+    limits = RiskLimits(max_orders_per_minute=2)
+    verdict = evaluate_entry(candidate(), view(order_times=(at(-10), at(-50), at(-30))), limits)
+    assert verdict == Deny(Reason.ORDER_RATE_MINUTE, "3 orders in the last minute, at most 2", at(30))
+
+
+def test_a_price_may_be_as_old_as_the_limit_but_no_older() -> None:
+    limits = RiskLimits(max_data_age_seconds=10)
+    assert reason(candidate(data_age_seconds=10.0), view(), limits) is None
+    assert reason(candidate(data_age_seconds=10.1), view(), limits) is Reason.DATA_AGE
+    assert reason(candidate(), view(), limits) is None
+    assert reason(candidate(data_age_seconds=1e9), view()) is None
+
+
 # one tick
 
 
@@ -213,12 +338,21 @@ def test_an_allowed_entry_is_in_the_way_of_the_next_of_the_same_tick() -> None:
 # order and shape
 
 
-def test_the_reason_is_of_the_first_rule_in_the_documented_order() -> None:
-    everything_wrong = view(
+def everything_wrong() -> tuple[Candidate, RiskView, RiskLimits]:
+    """A candidate that every rule would deny, if it came to it."""
+    state = view(
         positions=(make_position("x", symbol="X"), make_position(), make_position("s", quantity=Decimal(1))),
         equity=Decimal(1),
         buying_power=Decimal(0),
         order_times=(T0,),
+        peak_equity=Decimal(200000),
+        strategy_order_times={"trend": (T0,)},
+        last_exits={"AAPL": T0},
+        last_orders={("AAPL", Side.SELL): T0, ("AAPL", Side.BUY): T0},
+        round_trips_today=1,
+        locks=(make_lock(),),
+        settlement=SettlementView(CASH, free=Decimal(0), free_with_unsettled=Decimal(0)),
+        day_trading=DayTradingView(TODAY, Decimal(1), Window((TODAY,), (3,)), MarginState(*(Decimal(1),) * 3)),
     )
     limits = RiskLimits(
         max_concurrent_trades=0,
@@ -226,39 +360,51 @@ def test_the_reason_is_of_the_first_rule_in_the_documented_order() -> None:
         max_order_notional=Decimal(1),
         max_orders_per_minute=0,
         max_orders_per_day=0,
+        max_symbol_exposure=0.1,
+        max_gross_exposure=0.1,
+        max_drawdown_fraction=0.1,
+        max_data_age_seconds=10,
+        symbol_cooldown_seconds=60,
+        opposite_order_seconds=60,
+        max_round_trips_per_day=1,
+        strategy_orders_per_minute=1,
+        settlement=CASH,
+        day_trading=DayTradingLimits(Regime.LEGACY_PDT),
     )
-    seen = []
-    entry, state = candidate(side=Side.SELL), everything_wrong
-    repairs = [
-        lambda: (replace(entry, side=Side.BUY), state, limits),
-        lambda: (entry, replace(state, positions=(make_position("s", quantity=Decimal(-1)),)), limits),
-        lambda: (entry, replace(state, positions=()), limits),
-        lambda: (entry, replace(state, equity=Decimal(100000)), limits),
-        lambda: (entry, state, replace(limits, max_orders_per_day=9)),
-        lambda: (entry, state, replace(limits, max_orders_per_minute=9)),
-        lambda: (entry, state, replace(limits, max_concurrent_trades=9)),
-        lambda: (replace(entry, quantity=Decimal(0)), state, replace(limits, strategy_max_trades={})),
-        lambda: (replace(entry, quantity=Decimal(10)), state, limits),
-        lambda: (entry, state, replace(limits, max_order_notional=Decimal(9999))),
-        lambda: (entry, replace(state, buying_power=Decimal(9999)), limits),
+    return candidate(side=Side.SELL, quantity=Decimal(0), data_age_seconds=11), state, limits
+
+
+def test_the_reason_is_of_the_first_rule_in_the_documented_order() -> None:
+    entry, state, limits = everything_wrong()
+    repairs: list[tuple[Reason, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+        (Reason.NOT_HELD, {}, {}, {"allow_short": True}),
+        (Reason.CASH_ACCOUNT_SHORT, {"side": Side.BUY}, {}, {}),
+        (Reason.ALREADY_HELD, {}, {"positions": (make_position("s", quantity=Decimal(-1)),)}, {}),
+        (Reason.OPPOSITE_POSITION, {}, {"positions": ()}, {}),
+        (Reason.DATA_AGE, {"data_age_seconds": 10}, {}, {}),
+        (Reason.DRAWDOWN, {}, {"peak_equity": None}, {}),
+        (Reason.DAILY_LOSS, {}, {"day_start_equity": Decimal(1)}, {}),
+        (Reason.STOP_LOSS_GUARD, {}, {"locks": ()}, {}),
+        (Reason.ORDER_RATE_DAY, {}, {}, {"max_orders_per_day": 9}),
+        (Reason.MAX_ROUND_TRIPS, {}, {"round_trips_today": 0}, {}),
+        (Reason.ORDER_RATE_MINUTE, {}, {}, {"max_orders_per_minute": 9}),
+        (Reason.STRATEGY_ORDER_RATE, {}, {}, {"strategy_orders_per_minute": 9}),
+        (Reason.SYMBOL_COOLDOWN, {}, {"last_exits": {}}, {}),
+        (Reason.OPPOSITE_ORDER, {}, {"last_orders": {}}, {}),
+        (Reason.MAX_CONCURRENT_TRADES, {}, {}, {"max_concurrent_trades": 9}),
+        (Reason.STRATEGY_MAX_TRADES, {}, {}, {"strategy_max_trades": {}}),
+        (Reason.SIZE_ZERO, {"quantity": Decimal(10)}, {}, {}),
+        (Reason.MAX_ORDER_NOTIONAL, {}, {}, {"max_order_notional": Decimal(9999)}),
+        (Reason.MAX_SYMBOL_EXPOSURE, {}, {}, {"max_symbol_exposure": 1000.0}),
+        (Reason.MAX_GROSS_EXPOSURE, {}, {}, {"max_gross_exposure": 1000.0}),
+        (Reason.BUYING_POWER, {}, {"buying_power": Decimal(9999)}, {}),
+        (Reason.SETTLED_CASH, {}, {}, {"settlement": SettlementLimits()}),
+        (Reason.DAY_TRADE_LIMIT, {}, {"day_trading": None}, {}),
     ]
-    for repair in repairs:
-        seen.append(reason(entry, state, limits))
-        entry, state, limits = repair()
-    assert seen == [
-        Reason.NOT_HELD,
-        Reason.ALREADY_HELD,
-        Reason.OPPOSITE_POSITION,
-        Reason.DAILY_LOSS,
-        Reason.ORDER_RATE_DAY,
-        Reason.ORDER_RATE_MINUTE,
-        Reason.MAX_CONCURRENT_TRADES,
-        Reason.STRATEGY_MAX_TRADES,
-        Reason.SIZE_ZERO,
-        Reason.MAX_ORDER_NOTIONAL,
-        Reason.BUYING_POWER,
-    ]
-    assert len(seen) == len(RULES)
+    for expected, to_entry, to_state, to_limits in repairs:
+        assert reason(entry, state, limits) is expected
+        entry, state, limits = replace(entry, **to_entry), replace(state, **to_state), replace(limits, **to_limits)
+    assert len(repairs) == len(RULES)
     assert reason(entry, state, limits) is None
 
 

@@ -29,6 +29,7 @@ from openbell.runner.standalone import FileSource
 from openbell.telemetry.logs import LogTail
 from openbell.telemetry.metrics import RunnerMetrics
 
+CUSTOM = Path(__file__).parents[3] / "examples" / "custom-strategy.yaml"
 EXAMPLE = Path(__file__).parents[3] / "examples" / "quickstart.yaml"
 SYMBOLS = ("AAPL", "MSFT", "NVDA", "GOOG", "IBM", "AMZN")
 
@@ -39,10 +40,12 @@ def stack() -> Iterator[ExitStack]:
         yield open_things
 
 
-async def crew_at(moment: datetime, folder: Path, stack: ExitStack) -> tuple[Crew, SimulatedBroker, SimulatedClock]:
-    """The quickstart's crew, leading and connected, at `moment`."""
+async def crew_at(
+    moment: datetime, folder: Path, stack: ExitStack, example: Path = EXAMPLE
+) -> tuple[Crew, SimulatedBroker, SimulatedClock]:
+    """The example's crew, leading and connected, at `moment`."""
     clock = SimulatedClock(moment)
-    source = FileSource([EXAMPLE], folder / "kept", SchedulerVariables())
+    source = FileSource([example], folder / "kept", SchedulerVariables())
     observed: Observed = source.read()
     control = understand(observed, {})
     assert control is not None
@@ -103,6 +106,32 @@ async def test_the_quickstart_enters_and_leaves_within_two_minutes(
     moment: datetime, tmp_path: Path, stack: ExitStack
 ) -> None:
     crew, broker, clock = await crew_at(moment, tmp_path, stack)
+    await trade_two_minutes(crew, broker, clock, moment)
+    total = crew.ledger.statistics.total
+    assert total.trades_executed > 0
+    assert total.exits_executed > 0
+    assert total.errors == 0
+    assert crew.gate.in_sync
+
+
+async def test_the_example_of_an_own_strategy_trades_too(tmp_path: Path, stack: ExitStack) -> None:
+    moment = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)
+    crew, broker, clock = await crew_at(moment, tmp_path, stack, CUSTOM)
+    try:
+        bench = crew.workshop.bench("streak")
+        assert bench is not None
+        assert await bench.ready(None) is not None, bench.why()
+        await trade_two_minutes(crew, broker, clock, moment)
+    finally:
+        await crew.workshop.close()
+    counters = crew.ledger.statistics.of("streak")
+    assert counters.trades_executed > 0
+    assert counters.exits_executed > 0
+    assert counters.errors == 0
+    assert {trade.exit_reason for trade in crew.ledger.trades} & {"SIGNAL"}, "it closes by its own rule"
+
+
+async def trade_two_minutes(crew: Crew, broker: SimulatedBroker, clock: SimulatedClock, moment: datetime) -> None:
     assert crew.situation.can_run(), crew.situation.why()
     market = crew.exits.market
     for second in range(1, 121):
@@ -118,8 +147,3 @@ async def test_the_quickstart_enters_and_leaves_within_two_minutes(
             assert control is not None
             await crew.evaluation.run(list(control.entries.values()), now)
         await settle(crew, broker)
-    total = crew.ledger.statistics.total
-    assert total.trades_executed > 0
-    assert total.exits_executed > 0
-    assert total.errors == 0
-    assert crew.gate.in_sync

@@ -269,7 +269,7 @@ async def test_leaving_a_position_books_the_round_trip(world: World) -> None:
     assert world.ledger.positions == {}
     (trade,) = world.ledger.trades
     assert (trade.pnl, trade.exit_reason) == (Decimal("38.00"), "STOP_LOSS")
-    assert (world.ledger.realized_total, world.ledger.realized_today) == (Decimal("38.00"), Decimal("38.00"))
+    assert (world.ledger.realized_total(), world.ledger.realized_today) == (Decimal("38.00"), Decimal("38.00"))
     assert world.ledger.statistics.total.exits_executed == 1
     assert await world.journal.trades(9) == (trade,)
     assert (await world.journal.load()).statistics == world.ledger.statistics
@@ -463,3 +463,24 @@ async def test_an_exit_under_way_is_still_under_way_after_a_restart(world: World
     world.ledger.put_position(make_position("a"))
     world.desk.restore((await world.journal.load()).open_intents)
     assert world.desk.is_leaving("p-a")
+
+
+# -- what was realised today
+
+
+async def test_a_part_of_an_exit_counts_today_and_what_was_realised_on_earlier_days_does_not(world: World) -> None:
+    await world.hold("a")
+    way_out = {"kind": IntentKind.EXIT, "side": Side.SELL, "position_id": "p-a", "reason": "STOP_LOSS"}
+    await world.desk.place([make_intent("yesterday", **way_out)])
+    await world.desk.on_fill(make_fill("x1", "yesterday", side=Side.SELL, quantity=Decimal(4), price=Decimal(90)))
+    world.ledger.day_start, world.ledger.realized_today = at(3600), Decimal(0)
+    await world.desk.on_update(make_update(IntentState.CANCELLED, "yesterday", filled_quantity=Decimal(4)))
+    await world.desk.place([make_intent("today", **way_out)])
+    for number, price in enumerate((105, 110)):
+        fill = make_fill(
+            f"y{number}", "today", side=Side.SELL, quantity=Decimal(3), price=Decimal(price), time=at(3700)
+        )
+        await world.desk.on_fill(fill)
+    assert not world.ledger.positions
+    assert world.ledger.realized_today == 3 * 5 + 3 * 10 - 2
+    assert world.ledger.realized_today == await world.journal.realized_pnl(at(3600))

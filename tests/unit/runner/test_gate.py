@@ -46,6 +46,7 @@ gates = st.builds(
     held=st.sampled_from(TradingState),
     strategies=st.dictionaries(st.sampled_from(["trend", "other"]), st.sampled_from(TradingState)),
     exits_halted_while_paused=st.booleans(),
+    killed=st.booleans(),
     flattening=st.booleans(),
     broker_connected=st.booleans(),
     broker_required=st.booleans(),

@@ -104,6 +104,17 @@ async def test_a_transition_is_written_at_once(desk: Desk, changes: dict[str, An
     assert desk.statuses.names == ["main", "main"]
 
 
+async def test_a_lock_that_came_or_went_is_written_at_once_and_its_wording_is_not(desk: Desk) -> None:
+    desk.wanted[MAIN] = status(locks=[{"id": "a", "why": "fallen to 90"}])
+    await desk.reporter.write_due()
+    desk.wanted[MAIN] = status(locks=[{"id": "a", "why": "fallen to 89"}])
+    await desk.reporter.write_due()
+    assert len(desk.statuses.written) == 1
+    desk.wanted[MAIN] = status()
+    await desk.reporter.write_due()
+    assert len(desk.statuses.written) == 2
+
+
 @pytest.mark.parametrize(
     "changes", [{"stats": {"evaluationsRun": 2}}, {"why": "else"}, {"condition": {"message": "126 s old"}}]
 )

@@ -191,8 +191,8 @@ async def test_a_patch_before_anything_was_read_is_refused_where_the_file_is_wro
         ("spec: [", "main.yaml"),
         (yaml.safe_dump(scheduler(minConfidence=2)), "minConfidence"),
         (yaml.safe_dump(scheduler(pauzed=True)), "pauzed"),
-        ("kind: Deployment", "must be TradingScheduler or Strategy"),
-        ("- a\n- b", "must be TradingScheduler or Strategy"),
+        ("kind: Deployment", "must be TradingScheduler, Strategy or ConfigMap"),
+        ("- a\n- b", "must be TradingScheduler, Strategy or ConfigMap"),
         (yaml.safe_dump(strategy(of="other")), "the scheduler here is scheduler"),
     ],
 )

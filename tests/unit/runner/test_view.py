@@ -42,6 +42,7 @@ def desk(world: World, folder: Path) -> Desk:
         situation=world.situation,
         source=source,  # type: ignore[arg-type]
         lifecycle=Lifecycle(source, world.supervisor, folder),  # type: ignore[arg-type]
+        locking=world.locking,
         journal=world.journal,
         clock=world.clock,
         real_clock=world.clock,
@@ -138,3 +139,22 @@ async def test_the_page_is_ready_while_the_journal_can_be_written(desk: Desk) ->
     assert desk.view.readiness().checks[0].ok
     desk.world.gate.journal_open = False
     assert not desk.view.readiness().checks[0].ok
+
+
+# -- money
+
+
+async def test_money_is_told_by_both_ways_and_lots_by_fifo(desk: Desk) -> None:
+    world = desk.world
+    unknown = await desk.view.money()
+    assert (unknown.realized_today, unknown.realized_total_fifo, await desk.view.lots()) == (None, None, {})
+    world.ledger.day_start = T0
+    await world.hold("a")
+    (position,) = world.ledger.open_positions()
+    ((lot,),) = (await desk.view.lots()).values()
+    assert (lot.quantity, lot.price) == (position.quantity, position.average_price)
+    money = await desk.view.money()
+    assert money.fees_total == position.fees > 0
+    assert money.realized_total == money.realized_total_fifo == money.realized_today == -position.fees
+    assert money.pnl_total == money.realized_total + money.unrealized
+    assert money.unrealized_fifo == money.unrealized

@@ -280,3 +280,12 @@ async def test_a_change_of_mind_on_a_newer_bar_takes_the_place_of_what_waited(ma
     await market.evaluate(61, buy("MSFT", 0.6, action=Action.SELL, bar_time=at(60)))
     assert market.told[-2:] == [("MSFT", "SUPERSEDED"), ("MSFT", "ORDERED")]
     assert [(intent.symbol, intent.side) for intent in market.world.broker.sent][-1] == ("MSFT", Side.SELL)
+
+
+async def test_in_a_replay_each_signal_is_decided_at_its_own_bar(market: Market) -> None:
+    market.world.evaluation._waiting._is_used = False
+    market.take(risk=FULL)
+    await market.evaluate(0, buy("AAPL"), buy("MSFT", 0.8))
+    assert market.counted == (2, 1)
+    await market.evaluate(61)
+    assert market.sent == ["AAPL"]

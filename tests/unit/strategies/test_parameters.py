@@ -19,6 +19,8 @@ from openbell.strategies import (
 
 GOOD: dict[str, list[dict[str, object]]] = {
     "Momentum": [{}, {"lookback": 1, "threshold": 1, "exitThreshold": 0.5, "direction": "Both"}],
+    "MeanReversion": [{}, {"lookback": 3, "entry": 10, "exit": 9.5, "direction": "Both"}],
+    "Breakout": [{}, {"channel": 2, "exitChannel": 2, "direction": "Both"}],
     "Crossover": [{}, {"fast": 2, "slow": 3, "average": "SMA", "atr": 2, "direction": "Both"}],
 }
 BAD = [
@@ -34,6 +36,9 @@ BAD = [
     ("Momentum", {"threshold": float("nan")}, "spec.parameters.threshold is nan, but must be a finite number"),
     ("Momentum", {"direction": "Up"}, "spec.parameters.direction is 'Up', but must be 'Long' or 'Both'"),
     ("Crossover", {"fast": 26}, "spec.parameters.fast is 26, but must be less than slow (26)"),
+    ("MeanReversion", {"exit": 2}, "spec.parameters.exit is 2, but must be less than entry (2)"),
+    ("MeanReversion", {"lookback": 2}, "spec.parameters.lookback is 2, but must be greater than or equal to 3"),
+    ("Breakout", {"exitChannel": 21}, "spec.parameters.exitChannel is 21, but must be at most channel (20)"),
     ("Crossover", {"slow": 501}, "spec.parameters.slow is 501, but must be less than or equal to 500"),
     ("Crossover", {"average": "WMA"}, "spec.parameters.average is 'WMA', but must be 'EMA' or 'SMA'"),
 ]  # fmt: skip
@@ -62,10 +67,11 @@ def test_a_wrong_parameter_is_named_with_its_value_and_what_is_allowed(
 def test_an_unknown_type_is_named_with_the_nearest() -> None:
     with pytest.raises(ManifestError) as caught:
         strategy_for("Momentun")
-    assert (
-        str(caught.value) == "spec.type is 'Momentun', but must be one of Momentum, Crossover; did you mean Momentum?"
+    assert str(caught.value) == (
+        "spec.type is 'Momentun', but must be one of Momentum, MeanReversion, Breakout, Crossover; "
+        "did you mean Momentum?"
     )
-    with pytest.raises(ManifestError, match=r"must be one of Momentum, Crossover$"):
+    with pytest.raises(ManifestError, match=r"must be one of Momentum, MeanReversion, Breakout, Crossover$"):
         strategy_for("Astrology")
 
 

@@ -193,10 +193,118 @@ def test_simple_averages_need_no_more_than_their_bars() -> None:
     assert strategy_for("Crossover").data(params, 60).warmup == 401
 
 
+def test_rounding_is_no_crossing() -> None:
+    still = series([100.1] * 400, spread=0.5)
+    for average in ("EMA", "SMA"):
+        for stop in range(120, 400):
+            assert (
+                action("Crossover", cut(still, None, stop), fast=3, slow=7, average=average, direction="Both") is None
+            )
+
+
+# mean reversion
+
+DROP, JUMP = [100.0, 100.0, 100.0, 100.0, 90.0], [100.0, 100.0, 100.0, 100.0, 110.0]
+
+
+@pytest.mark.parametrize(
+    ("closes", "held", "parameters", "expected"),
+    [
+        # One price apart from four equal ones is exactly two standard deviations away.
+        (DROP, 0, {"entry": 2.0}, Action.BUY),
+        (DROP, 0, {"entry": 2.01}, None),
+        (JUMP, 0, {"entry": 2.0}, None),
+        (JUMP, 0, {"entry": 2.0, "direction": "Both"}, Action.SELL),
+        (DROP, 7, {}, None),
+        (JUMP, 7, {}, Action.CLOSE),
+        (JUMP, -7, {}, None),
+        (DROP, -7, {}, Action.CLOSE),
+        # Here the score is -0.5: closed from there on, or only at the average itself.
+        ([100.0, 104.0, 96.0, 100.0, 98.0, 96.0, 104.0, 98.0], 7, {"exit": 0.7}, Action.CLOSE),
+        ([100.0, 104.0, 96.0, 100.0, 98.0, 96.0, 104.0, 98.0], 7, {"exit": 0.0}, None),
+    ],
+)
+def test_mean_reversion_buys_what_is_far_below_its_average(
+    closes: list[float], held: int, parameters: dict[str, object], expected: Action | None
+) -> None:
+    assert action("MeanReversion", series([50, *closes]), held, lookback=len(closes), **parameters) is expected
+
+
+def test_mean_reversions_score_is_the_textbooks() -> None:
+    closes = [101.0, 99.5, 100.25, 102.0, 98.0, 97.0]
+    mean = sum(closes) / 6
+    deviation = (sum((close - mean) ** 2 for close in closes) / 6) ** 0.5
+    score = (closes[-1] - mean) / deviation
+    (said,) = signals("MeanReversion", series(closes), lookback=6, entry=1.0)
+    assert said.confidence == pytest.approx(1 - 0.5 ** abs(score), rel=1e-12)
+    assert said.reason == f"{score:+.2f} standard deviations from the average of 6 bars"
+    (said,) = signals("MeanReversion", series([*closes, 103.0]), 7, lookback=6, entry=1.0)
+    window = [*closes[1:], 103.0]
+    mean = sum(window) / 6
+    score = (103 - mean) / (sum((close - mean) ** 2 for close in window) / 6) ** 0.5
+    assert said.confidence == pytest.approx(1 - 0.5 ** (1 + score), rel=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_mean_reversion_does_not_depend_on_the_prices_size(scale: float) -> None:
+    closes = [scale * close for close in (101.0, 99.5, 100.25, 102.0, 98.0, 97.0)]
+    (said,) = signals("MeanReversion", series(closes), lookback=6, entry=1.0)
+    assert said.confidence == pytest.approx(0.655736965255, abs=1e-9)
+
+
+@pytest.mark.parametrize("closes", [[100.1] * 6, [100.0, 100.0, 100.0, 100.0, 100.00001], [3.0, 2.0, 1.0, 0.0, 0.0]])
+@pytest.mark.parametrize("held", [-7, 0, 7])
+def test_a_price_that_stands_still_or_is_nothing_has_no_score(closes: list[float], held: int) -> None:
+    assert signals("MeanReversion", series(closes), held, lookback=5, direction="Both") == ()
+
+
+# breakout
+
+CHANNEL = [100.0, 104.0, 96.0, 100.0]
+
+
+@pytest.mark.parametrize(
+    ("last", "held", "direction", "expected"),
+    [
+        # With half a point of spread the channel of four bars reaches from 95.5 to 104.5, that of two from 95.5 too.
+        (104.6, 0, "Long", Action.BUY),
+        (104.5, 0, "Long", None),
+        (95.4, 0, "Long", None),
+        (95.4, 0, "Both", Action.SELL),
+        (95.5, 0, "Both", None),
+        (104.6, 7, "Both", None),
+        (95.4, 7, "Long", Action.CLOSE),
+        (95.5, 7, "Long", None),
+        (100.6, -7, "Both", Action.CLOSE),
+        (100.5, -7, "Both", None),
+        (95.4, -7, "Both", None),
+    ],
+)
+def test_breakout_follows_a_close_that_leaves_the_channel_before_it(
+    last: float, held: int, direction: str, expected: Action | None
+) -> None:
+    bars = series([200, 1, *CHANNEL, last], spread=0.5)
+    assert action("Breakout", bars, held, channel=4, exitChannel=2, direction=direction) is expected
+
+
+@pytest.mark.parametrize(("beyond", "confidence"), [(0.9, 0.75), (1.8, 0.875), (2.7, 0.9375)])
+def test_breakouts_confidence_grows_with_tenths_of_the_channels_width(beyond: float, confidence: float) -> None:
+    (said,) = signals("Breakout", series([*CHANNEL, 104.5 + beyond], spread=0.5), channel=4, exitChannel=2)
+    assert said.confidence == pytest.approx(confidence)
+    assert said.reason == f"above the highest high of 4 bars by {beyond / 9:.2f} of its width"
+
+
+def test_a_channel_without_width_is_left_with_the_least_confidence() -> None:
+    (said,) = signals("Breakout", series([100, 100, 100, 101]), channel=3, exitChannel=2)
+    assert said.confidence == 0.5
+
+
 # every rule
 
 PARAMETERS: dict[str, dict[str, object]] = {
     "Momentum": {"lookback": 5, "threshold": 0.002, "direction": "Both"},
+    "MeanReversion": {"lookback": 8, "entry": 1.5, "exit": 0.25, "direction": "Both"},
+    "Breakout": {"channel": 8, "exitChannel": 4, "direction": "Both"},
     "Crossover": {"fast": 3, "slow": 8, "direction": "Both"},
 }
 

@@ -246,6 +246,28 @@ async def test_money_travels_as_plain_decimal_text() -> None:
     assert (shown["average_price"], shown["unrealized_pnl"], shown["price"]) == ("1000", "-0.1", None)
 
 
+async def test_a_position_shows_its_oldest_lots_or_that_they_are_not_known() -> None:
+    bought = tuple(fake.LotView(Decimal(1), Decimal("247.50") + day, fake.NOW) for day in range(101))
+    held = (fake.position("AAPL"), fake.position("MSFT"), fake.position("GOOG"))
+    async with client(fake.FakeRunner(view_positions=held, view_lots={"p-aapl": bought, "p-msft": ()})) as api:
+        apple, microsoft, google = (await api.get("/api/positions")).json()["positions"]
+    assert apple["lots"][1] == {"quantity": "1", "price": "248.5", "opened_at": "2024-12-19T14:30:00Z"}
+    assert len(apple["lots"]) == 100
+    assert (microsoft["lots"], google["lots"]) == ([], None)
+
+
+async def test_the_portfolio_tells_profit_by_both_ways_of_counting_where_it_is_known() -> None:
+    runner = fake.FakeRunner(view_positions=(fake.position(),))
+    async with client(runner) as api:
+        unknown = (await api.get("/api/portfolio")).json()
+        runner.view_fifo = {"realized_today_fifo": Decimal("-3.10"), "realized_total_fifo": Decimal(1200)}
+        known = (await api.get("/api/portfolio")).json()
+    assert (unknown["cash"], unknown["pnl_total"], unknown["fees_total"]) == ("91311.35", "1284.55", "13")
+    assert (unknown["realized_total"], unknown["unrealized"]) == ("1223.75", "60.8")
+    assert (unknown["realized_total_fifo"], unknown["realized_today_fifo"]) == (None, None)
+    assert (known["realized_total_fifo"], known["realized_today_fifo"]) == ("1200", "-3.1")
+
+
 async def test_signals_say_why_not_in_words_and_heed_the_limit() -> None:
     refused = fake.signal("GOOG", decision=Reason.LOW_CONFIDENCE, detail="0.42 is below 0.50")
     async with client(fake.FakeRunner(view_signals=(refused, fake.signal()))) as api:
@@ -444,3 +466,43 @@ async def test_openapi_is_served_and_docs_from_elsewhere_are_not() -> None:
 async def test_uptime_is_the_runners_own() -> None:
     async with client(fake.FakeRunner(replace(fake.status(), uptime_seconds=3))) as api:
         assert (await api.get("/api/scheduler/status")).json()["stats"]["uptime_seconds"] == 3
+
+
+async def test_locks_are_listed_made_and_lifted() -> None:
+    runner = fake.FakeRunner(view_locks=(fake.lock(),))
+    async with client(runner) as api:
+        (listed,) = (await api.get("/api/locks")).json()["locks"]
+        assert (listed["scope"], listed["subject"], listed["reason"]) == ("Symbol", "AAPL", "STOP_LOSS_GUARD")
+        made = await api.post("/api/locks", json={"detail": "news", "seconds": 60})
+        assert made.status_code == 201
+        name = made.json()["lock"]["lock_id"]
+        assert made.json()["lock"]["until"] == "2024-12-19T14:31:00Z"
+        lifted = await api.delete(f"/api/locks/{name}")
+        assert (lifted.status_code, lifted.json()["lock"]["lifted_by"]) == (200, "REST")
+        gone = await api.delete(f"/api/locks/{name}")
+        assert (gone.status_code, gone.json()["message"]) == (404, f"There is no lock {name!r} here; see /api/locks.")
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"scope": "Symbol", "detail": "x"}, "subject names the symbol or strategy of its scope"),
+        ({"subject": "AAPL", "detail": "x"}, "is empty for Global"),
+        ({"detail": "x", "seconds": 0}, "Field seconds cannot be 0"),
+        ({}, "Field detail is missing and required."),
+    ],
+)
+async def test_a_wrong_lock_gets_one_sentence(body: dict[str, Any], sentence: str) -> None:
+    async with client(fake.FakeRunner()) as api:
+        answer = await api.post("/api/locks", json=body)
+    assert answer.status_code == 422
+    assert sentence in answer.json()["message"]
+
+
+async def test_making_and_lifting_a_lock_need_the_token() -> None:
+    runner = fake.FakeRunner(view_locks=(fake.lock(),))
+    async with client(runner, token=TOKEN) as api:
+        assert (await api.get("/api/locks")).status_code == 200
+        assert (await api.post("/api/locks", json={"detail": "x"})).status_code == 401
+        assert (await api.delete("/api/locks/k2v7wq4mzt3a")).status_code == 401
+    assert len(runner.view_locks) == 1

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Protocol
 
 from openbell.brokers.simulated.book import Book
 from openbell.brokers.simulated.messages import request_row
-from openbell.brokers.simulated.venue import Happened, OrderRequest, Terms, Venue, anything
+from openbell.brokers.simulated.venue import Happened, OrderRequest, Terms, TradingHours, Venue, anything
 from openbell.domain.account import Account
 from openbell.domain.answers import Value
 from openbell.domain.bars import Quote
@@ -22,14 +21,6 @@ from openbell.domain.positions import BrokerPosition
 from openbell.market.base import MarketData
 
 POLL_SECONDS = 0.2
-
-
-class TradingHours(Protocol):
-    """When orders are matched, and when a Day order's day ends; a session calendar is one."""
-
-    def is_open(self, moment: datetime) -> bool: ...
-
-    def next_close(self, moment: datetime) -> datetime | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,18 +108,12 @@ class Desk:
 
     def on_quote(self, quote: Quote) -> None:
         """A price arrives: expire what is over, and match while the market is open."""
-        hours, venue = self._settings.hours, self._venue
-        expired = venue.has_expired(quote.time)
-        matches = quote.symbol in venue.working_symbols and (hours is None or hours.is_open(quote.time))
-        if not (expired or matches):
-            venue.see(quote)
+        hours = self._settings.hours
+        if not self._venue.is_concerned(quote, hours):
+            self._venue.see(quote)
             return
-        with self._step():
-            happened = venue.expire(quote.time)
-            if matches:
-                happened += venue.on_quote(quote)
-            else:
-                venue.see(quote)
+        with self._step() as venue:
+            happened = venue.take(quote, hours)
         self._tell(happened)
 
     def split(self, symbol: str, day: date, ratio: Decimal) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Protocol
 
 from openbell.brokers.simulated.ledger import Ledger
 from openbell.domain.account import Account
@@ -39,6 +40,14 @@ class Terms:
     minimum_commission: Decimal = Decimal("1.00")
     partial_fills: bool = False
     currency: str = "USD"
+
+
+class TradingHours(Protocol):
+    """When orders are matched, and when a Day order's day ends; a session calendar is one."""
+
+    def is_open(self, moment: datetime) -> bool: ...
+
+    def next_close(self, moment: datetime) -> datetime | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +173,18 @@ class Venue:
 
     def account(self, account: str) -> Account:
         """Equity at the last prices; buying power as `_free` says."""
+        free = max(ZERO, self._free(account))
+        cash = self.ledger(account).cash
+        return Account(account, self.terms.currency, self.equity(account), cents(cash), cents(free))
+
+    def equity(self, account: str) -> Decimal:
+        """Cash and positions at the last prices."""
         ledger = self.ledger(account)
         value = sum(
             (held.quantity * self.last_price(held.symbol, held.average_price) for held in ledger.broker_positions()),
             ZERO,
         )
-        free = max(ZERO, self._free(account))
-        return Account(account, self.terms.currency, cents(ledger.cash + value), cents(ledger.cash), cents(free))
+        return cents(ledger.cash + value)
 
     def _free(self, account: str) -> Decimal:
         """Cash that is not tied: shorts tie their proceeds and as much again, working openings their cost."""
@@ -265,6 +279,21 @@ class Venue:
         for order in tuple(self._working.get(quote.symbol, {}).values()):
             happened.extend(self._match(order, quote))
         return tuple(happened)
+
+    def is_concerned(self, quote: Quote, hours: TradingHours | None) -> bool:
+        """Whether `take` would do more than value positions."""
+        return self.has_expired(quote.time) or self._matches(quote, hours)
+
+    def take(self, quote: Quote, hours: TradingHours | None) -> tuple[Happened, ...]:
+        """A price arrives: expire what is over, and match while the market is open (`hours` None: always)."""
+        happened = self.expire(quote.time)
+        if self._matches(quote, hours):
+            return happened + self.on_quote(quote)
+        self.see(quote)
+        return happened
+
+    def _matches(self, quote: Quote, hours: TradingHours | None) -> bool:
+        return quote.symbol in self._working and (hours is None or hours.is_open(quote.time))
 
     def has_expired(self, now: datetime) -> bool:
         """Whether `expire` would find something."""

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from openbell.controller.desired.owner import Owner, child
-from openbell.kube.resources import GROUP, LEASES, ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS, Object
+from openbell.kube.resources import CONFIG_MAPS, GROUP, LEASES, ROLE_BINDINGS, ROLES, SERVICE_ACCOUNTS, Object
 
 
 def service_account(owner: Owner) -> Object:
     return child(SERVICE_ACCOUNTS.api_version, SERVICE_ACCOUNTS.kind, owner.metadata(owner.runner))
 
 
-def runner_rules(scheduler: str, lease: str) -> list[dict[str, Any]]:
+def named_config_maps(strategies: Iterable[Object]) -> tuple[str, ...]:
+    """The ConfigMaps that hold the classes of these strategies, each once."""
+    names = set()
+    for each in strategies:
+        source = (each.get("spec") or {}).get("source") or {}
+        name = (source.get("configMap") or {}).get("name")
+        if name:
+            names.add(str(name))
+    return tuple(sorted(names))
+
+
+def runner_rules(scheduler: str, lease: str, config_maps: Iterable[str] = ()) -> list[dict[str, Any]]:
     """The rules of a runner's Role. The operator must hold every one of them itself, or it may not grant them."""
-    return [
+    sources = list(config_maps)
+    rules: list[dict[str, Any]] = [
         {
             # list and watch work by name too, with the field selector metadata.name; patch is for REST lifecycle calls.
             "apiGroups": [GROUP],
@@ -45,14 +58,25 @@ def runner_rules(scheduler: str, lease: str) -> list[dict[str, Any]]:
             "verbs": ["get", "update", "patch"],
         },
     ]
+    if sources:
+        # The classes of custom strategies: these ConfigMaps and no other, of which a namespace holds many.
+        rules.append(
+            {
+                "apiGroups": [CONFIG_MAPS.group],
+                "resources": [CONFIG_MAPS.plural],
+                "resourceNames": sources,
+                "verbs": ["get", "list", "watch"],
+            }
+        )
+    return rules
 
 
-def role(owner: Owner) -> Object:
+def role(owner: Owner, config_maps: Iterable[str] = ()) -> Object:
     return child(
         ROLES.api_version,
         ROLES.kind,
         owner.metadata(owner.runner),
-        rules=runner_rules(owner.name, owner.runner),
+        rules=runner_rules(owner.name, owner.runner, config_maps),
     )
 
 

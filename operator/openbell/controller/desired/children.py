@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from openbell.controller.desired.access import role, role_binding, service_account
 from openbell.controller.desired.network import service
 from openbell.controller.desired.owner import Owner
@@ -12,9 +14,17 @@ from openbell.kube.resources import Object
 from openbell.resources.scheduler import SchedulerSpec
 
 
-def surroundings(owner: Owner, spec: SchedulerSpec) -> list[Object]:
-    """Everything that a runner pod needs around it, but its volume, token and Deployment."""
-    objects = [role(owner), role_binding(owner, service_account_name(owner, spec)), service(owner), lease(owner)]
+def surroundings(owner: Owner, spec: SchedulerSpec, config_maps: Iterable[str] = ()) -> list[Object]:
+    """Everything that a runner pod needs around it, but its volume, token and Deployment.
+
+    `config_maps` are those that hold the classes of its strategies.
+    """
+    objects = [
+        role(owner, config_maps),
+        role_binding(owner, service_account_name(owner, spec)),
+        service(owner),
+        lease(owner),
+    ]
     if not spec.runner.service_account_name:
         objects.insert(0, service_account(owner))
     return [sealed(each) for each in objects]

@@ -7,12 +7,13 @@ from fastapi import APIRouter
 from openbell.web.deps import Limit, View, errors
 from openbell.web.errors import NotThereError
 from openbell.web.schemas import (
+    MoneyAnswer,
     Order,
     OrderList,
-    Position,
     PositionList,
     ReplayAnswer,
     SignalList,
+    held_position,
     signal_body,
 )
 
@@ -21,8 +22,16 @@ router = APIRouter(prefix="/api", tags=["trading"])
 
 @router.get("/positions")
 async def positions(view: View) -> PositionList:
-    """Open lots with their stops and targets."""
-    return PositionList(positions=[Position.model_validate(each) for each in view.portfolio().positions])
+    """Open positions with their stops and targets, and the lots that they are made of."""
+    lots = await view.lots()
+    held = view.portfolio().positions
+    return PositionList(positions=[held_position(each, lots.get(each.position_id)) for each in held])
+
+
+@router.get("/portfolio")
+async def portfolio(view: View) -> MoneyAnswer:
+    """Cash, fees, and profit at average cost and by FIFO."""
+    return MoneyAnswer.model_validate(await view.money())
 
 
 @router.get("/signals", responses=errors(422))

@@ -1,0 +1,85 @@
+"""Strategies at their symbols: what each is shown at a session's close, as views of arrays that are made once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from openbell.domain.bars import BarSeries, Floats
+from openbell.domain.money import ZERO
+from openbell.domain.signals import Signal
+from openbell.runner.asking import checked
+from openbell.runner.control import StrategyEntry
+from openbell.strategies.api import Context, DataNeeds, StrategyParams
+
+
+@dataclass(slots=True)
+class Seat:
+    """One symbol of a strategy. `columns` (end, open, high, low, close, volume) are as seen since the last split.
+
+    `window` bars are shown at most, as many as the hungriest strategy of the symbol asks for; `stops[k]` bars are
+    closed at session k's close.
+    """
+
+    symbol: str
+    window: int
+    stops: Sequence[int]
+    columns: tuple[Floats, ...]
+    quantity: Decimal = ZERO
+
+
+class Table:
+    """One strategy with its seats."""
+
+    def __init__(self, entry: StrategyEntry, needs: DataNeeds, seats: Sequence[Seat]) -> None:
+        self.entry = entry
+        self.name = entry.name
+        self.seats = tuple(seats)
+        self.warmup = needs.warmup
+        self._bar_seconds = needs.bar_seconds
+        self._evaluate = entry.strategy.evaluate
+        self._parameters = entry.parameters
+        self._priority = entry.settings.priority
+        self._version = entry.strategy.version
+        self._hash = entry.parameters_hash
+
+    def ask(self, number: int, now: datetime) -> list[Signal]:
+        """What the strategy says at the close of session `number`. Raises whatever it raises."""
+        signals: list[Signal] = []
+        for seat in self.seats:
+            stop = seat.stops[number]
+            if stop < self.warmup:
+                continue
+            context = self.context(seat, stop, seat.quantity, now)
+            said = self._evaluate(context)
+            if said:
+                signals += [checked(each, context) for each in said]
+        return signals
+
+    def context(self, seat: Seat, stop: int, quantity: Decimal, now: datetime) -> Context[StrategyParams]:
+        """What is shown of a seat's first `stop` bars."""
+        window = seat.window
+        begin = stop - window if stop > window else 0
+        end, opening, high, low, close, volume = seat.columns
+        return Context(
+            seat.symbol,
+            BarSeries(
+                seat.symbol,
+                self._bar_seconds,
+                end[begin:stop],
+                opening[begin:stop],
+                high[begin:stop],
+                low[begin:stop],
+                close[begin:stop],
+                volume[begin:stop],
+            ),
+            self._parameters,
+            quantity,
+            now,
+            self.name,
+            self._priority,
+            self._version,
+            self._hash,
+        )

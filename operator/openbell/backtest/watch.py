@@ -1,0 +1,92 @@
+"""Which bars a position surely lives through: a bound on numbers, so that the exit rules need not be asked.
+
+The levels are the engine's own (`engine.exits.levels`). A bar that comes near one is not judged here: it is stepped
+through, and the rules decide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from openbell.backtest.timeline import Track
+from openbell.domain.money import price
+from openbell.domain.positions import Position
+from openbell.engine.exits import levels, ratchet
+
+# Prices are compared as money of four places; nearer than this to a level is near.
+NEAR = 0.001
+NEAR_RATIO = 1e-9
+
+
+@dataclass(slots=True)
+class Watch:
+    """One open position beside its symbol's bars."""
+
+    track: Track
+    position: Position
+    is_long: bool
+    follows: bool
+    best: float
+    leaves_at: datetime | None
+    flat_seconds: int
+    below: float = 0.0
+    above: float = 0.0
+
+    def stays(self, low: float, high: float, close: datetime, day_close: datetime) -> bool:
+        """Whether no rule of price or time can leave the position in a session of these extremes and this close."""
+        if self.leaves_at is not None and close >= self.leaves_at:
+            return False
+        if self.flat_seconds and close >= day_close - timedelta(seconds=self.flat_seconds):
+            return False
+        below, above = self.below, self.above
+        if self.follows:
+            moved = self._moved(low, high)
+            if moved is not None:
+                below, above = limits(moved)
+        return low > below and high < above
+
+    def follow(self, low: float, high: float) -> Position | None:
+        """The position with the best price of a session that it lived through, where that has moved."""
+        moved = self._moved(low, high)
+        if moved is not None:
+            self.position, self.best = moved, float(moved.best_price)
+            self.below, self.above = limits(moved)
+        return moved
+
+    def _moved(self, low: float, high: float) -> Position | None:
+        if (high <= self.best) if self.is_long else (low >= self.best):
+            return None
+        best = ratchet(self.position, price(high if self.is_long else low))
+        return None if best == self.position.best_price else replace(self.position, best_price=best)
+
+
+def watch(position: Position, track: Track, *, hours_only: bool) -> Watch:
+    """How a position is watched."""
+    policy = position.policy
+    held = policy.max_holding_seconds
+    below, above = limits(position)
+    return Watch(
+        track=track,
+        position=position,
+        is_long=position.quantity > 0,
+        follows=policy.trailing is not None,
+        best=float(position.best_price),
+        leaves_at=position.opened_at + timedelta(seconds=held) if held else None,
+        flat_seconds=policy.flat_before_close_seconds if hours_only else 0,
+        below=below,
+        above=above,
+    )
+
+
+def limits(position: Position) -> tuple[float, float]:
+    """Prices that a bar must stay between for the position to be left alone, with a margin."""
+    stop, target = levels(position)
+    lower, upper = (stop, target) if position.quantity > 0 else (target, stop)
+    below = float("-inf") if lower is None else _away(float(lower), 1.0)
+    above = float("inf") if upper is None else _away(float(upper), -1.0)
+    return below, above
+
+
+def _away(level: float, sign: float) -> float:
+    return level + sign * max(NEAR, NEAR_RATIO * level)

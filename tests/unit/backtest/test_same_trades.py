@@ -1,0 +1,274 @@
+"""One engine: what passes over sessions, what steps through them and the runner's replay make the same trades."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fakes.backtests import DAY, FIRST, Manifests, csv_of, lines, random_bars, with_columns
+from fakes.trading import until
+from openbell.backtest.equity import curve_of
+from openbell.backtest.run import Backtest
+from openbell.backtest.setup import Setup, prepare
+from openbell.domain.reasons import Reason
+from openbell.engine.digest import TradeDigest, trade_line
+from openbell.market.calendar import calendar_for
+from openbell.market.recorded import RecordedBars
+from openbell.runner.crew import RunnerOptions
+from openbell.runner.fence import FolderFence
+from openbell.runner.leadership import Contender
+from openbell.runner.main import Runner
+from openbell.runner.settings import SchedulerVariables
+from openbell.runner.standalone import FileSource
+from openbell.telemetry.logs import LogTail
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+DIGEST = "ef3aa30f1f49817259e1bdf075f679a105a5c0d474a748b824014909ba3f8073"
+"""Of the replay of examples/replay.yaml, wherever it runs."""
+
+
+def test_the_example_makes_the_replays_trades() -> None:
+    run = Backtest(prepare([EXAMPLES / "replay.yaml"], datasets=[EXAMPLES / "data"]))
+    run.run()
+    digest = TradeDigest()
+    for trade in run.desk.trades:
+        digest.add(trade)
+    assert (digest.trades, digest.digest) == (376, DIGEST)
+    assert run.outcome.stepped < len(run.timeline.sessions) / 10, "what cannot matter is passed over"
+
+
+# -- beside the runner -------------------------------------------------------------------------------------------------
+
+MOMENTUM = {"type": "Momentum", "parameters": {"lookback": 3, "threshold": 0.01}}
+BOTH_WAYS = {"type": "Momentum", "parameters": {"lookback": 2, "threshold": 0.01, "direction": "Both"}}
+CROSSOVER = {"type": "Crossover", "parameters": {"fast": 3, "slow": 8, "atr": 2, "average": "SMA", "direction": "Both"}}
+
+WORLDS: dict[str, tuple[int, dict[str, Any], Manifests]] = {
+    "plain": (1, {}, Manifests(strategies=(MOMENTUM,))),
+    "short, trailing, parts": (
+        2,
+        {"missing": 0.1},
+        Manifests(
+            broker={"seed": 9, "partialFills": True, "slippageBps": 8.0},
+            exits={"stopLoss": 0.03, "takeProfit": 0.06, "trailing": {"activation": 0.01, "distance": 0.02}},
+            risk={"allowShort": True},
+            strategies=(BOTH_WAYS, CROSSOVER),
+        ),
+    ),
+    "little money, losses that stop a day, splits": (
+        3,
+        {"volatility": 0.05},
+        Manifests(
+            broker={"startingCash": "9000", "seed": 3},
+            exits={"stopLoss": 0.02, "takeProfit": 0.0},
+            risk={"maxDailyLossFraction": 0.02, "maxOrderNotional": "6000", "allowShort": True},
+            spec={"sizing": {"minFraction": 0.1, "maxFraction": 0.9, "maxEquityFraction": 0.9}},
+            splits=(("AAPL", date(2001, 8, 30), 2.0), ("IBM", date(2001, 10, 8), 0.5)),
+            strategies=(BOTH_WAYS, {**MOMENTUM, "priority": 3}, {**CROSSOVER, "paused": True}),
+        ),
+    ),
+    "held for days, flat before the close": (
+        4,
+        {},
+        Manifests(
+            exits={"stopLoss": 0.0, "maxHoldingSeconds": 400_000},
+            strategies=(MOMENTUM, {**CROSSOVER, "exits": {"flatBeforeCloseSeconds": 60}}),
+        ),
+    ),
+    "a market that never closes": (
+        5,
+        {"calendar": "Always", "missing": 0.05},
+        Manifests(calendar="Always", risk={"allowShort": True}, strategies=(BOTH_WAYS,)),
+    ),
+    "bars of half an hour": (
+        6,
+        {"bar_seconds": 1800, "sessions": 130, "missing": 0.05, "volatility": 0.01},
+        Manifests(
+            bar_seconds=1800,
+            broker={"partialFills": True},
+            exits={"stopLoss": 0.02, "takeProfit": 0.03, "flatBeforeCloseSeconds": 300},
+            risk={"allowShort": True, "maxDailyLossFraction": 0.001},
+            splits=(("AAPL", date(2001, 8, 8), 2.0),),
+            strategies=(BOTH_WAYS, {**MOMENTUM, "exits": {"flatBeforeCloseSeconds": 0}}),
+        ),
+    ),
+}
+
+
+async def replayed(text: str, bars: str, folder: Path) -> list[str]:
+    """The trades that the runner makes of it."""
+    (folder / "bars.csv").write_text(bars, encoding="utf-8")
+    file = folder / "manifests.yaml"
+    file.write_text(text, encoding="utf-8")
+
+    async def contend(epoch_floor: int, _ever_ran: bool) -> Contender:
+        return FolderFence(epoch_floor + 1)
+
+    options = RunnerOptions(data=folder / "data", host="127.0.0.1", port=0, datasets=(folder,), owner_uid="u-1")
+    runner = Runner(FileSource([file], folder / "data", SchedulerVariables()), options, LogTail(), contend)
+    task = asyncio.create_task(runner.run())
+    try:
+        await until(lambda: task.done() or (runner._crew is not None and bool(runner._crew.situation.finished)), 60)
+        assert runner._crew is not None
+        return [trade_line(trade) for trade in runner._crew.ledger.trades]
+    finally:
+        runner.stop()
+        await asyncio.wait_for(task, 20)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+async def test_a_backtest_makes_the_trades_of_the_runners_replay(name: str) -> None:
+    seed, shape, manifests = WORLDS[name]
+    bars = random_bars(seed, **{"sessions": 60, **shape})
+    manifests.start, manifests.end = FIRST, manifests.setup(bars).recorded.last
+    run = Backtest(manifests.setup(bars))
+    run.run()
+    with tempfile.TemporaryDirectory() as folder:
+        assert lines(run) == await replayed(manifests.text(), csv_of(bars), Path(folder))
+    assert len(run.desk.trades) > 5
+
+
+# -- beside every step -------------------------------------------------------------------------------------------------
+
+RATIOS = st.sampled_from([0.0, 0.004, 0.01, 0.03, 0.08])
+TRAILING = st.none() | st.fixed_dictionaries({"activation": RATIOS, "distance": st.sampled_from([0.005, 0.02, 0.05])})
+EXITS = st.fixed_dictionaries(
+    {
+        "stopLoss": RATIOS,
+        "takeProfit": RATIOS,
+        "maxHoldingSeconds": st.sampled_from([0, 0, 3_600, 200_000, 800_000]),
+        "flatBeforeCloseSeconds": st.sampled_from([0, 0, 0, 120]),
+    }
+).flatmap(lambda exits: TRAILING.map(lambda trailing: {**exits, **({"trailing": trailing} if trailing else {})}))
+BROKERS = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 50),
+        "startingCash": st.sampled_from(["3000", "100000"]),
+        "spreadBps": st.sampled_from([0.0, 2.0, 60.0]),
+        "slippageBps": st.sampled_from([0.0, 1.0, 30.0]),
+        "partialFills": st.booleans(),
+    }
+)
+STRATEGIES = st.one_of(
+    st.fixed_dictionaries(
+        {
+            "lookback": st.integers(1, 6),
+            "threshold": st.sampled_from([0.002, 0.01, 0.03]),
+            "direction": st.sampled_from(["Long", "Both"]),
+        }
+    ).map(lambda parameters: {"type": "Momentum", "parameters": parameters}),
+    st.fixed_dictionaries(
+        {
+            "fast": st.integers(2, 5),
+            "slow": st.integers(6, 12),
+            "atr": st.just(2),
+            "average": st.sampled_from(["SMA", "EMA"]),
+            "direction": st.sampled_from(["Long", "Both"]),
+        }
+    ).map(lambda parameters: {"type": "Crossover", "parameters": parameters}),
+).flatmap(
+    lambda strategy: st.sampled_from([["AAPL"], ["IBM"], ["AAPL", "IBM"]]).map(
+        lambda symbols: {**strategy, "symbols": symbols}
+    )
+)
+SPLIT_DAYS = [session.date for session in calendar_for("XNYS").sessions(date(2001, 8, 10), date(2001, 10, 30))]
+
+
+@st.composite
+def setups(draw: st.DrawFn) -> Setup:
+    calendar = draw(st.sampled_from(["XNYS", "Always"]))
+    bar_seconds = draw(st.sampled_from([DAY, DAY, 7200]))
+    missing = draw(st.sampled_from([0.0, 0.15]))
+    bars = random_bars(
+        draw(st.integers(0, 10_000)),
+        calendar=calendar,
+        missing=missing,
+        sessions=60,
+        bar_seconds=bar_seconds,
+        volatility=draw(st.sampled_from([0.005, 0.02, 0.06])),
+    )
+    splits = []
+    if draw(st.booleans()):
+        day = draw(st.sampled_from(SPLIT_DAYS))
+        symbol = draw(st.sampled_from(["AAPL", "IBM"]))
+        if day in {each.date for each in RecordedBars(bars, calendar_for(calendar)).sessions_of(symbol)}:
+            splits.append((symbol, day, draw(st.sampled_from([2.0, 0.1, 3.0]))))
+    manifests = Manifests(
+        calendar=calendar,
+        bar_seconds=bar_seconds,
+        broker=draw(BROKERS),
+        exits=draw(EXITS),
+        risk={
+            "allowShort": draw(st.booleans()),
+            "maxDailyLossFraction": draw(st.sampled_from([0.001, 0.05, 1.0])),
+            "maxOrdersPerDay": draw(st.sampled_from([1, 3, 500])),
+        },
+        spec={
+            "maxConcurrentTrades": draw(st.sampled_from([1, 2, 5])),
+            "market": {"calendar": calendar, "hoursOnly": draw(st.booleans())},
+        },
+        splits=tuple(splits),
+        strategies=tuple(draw(st.lists(STRATEGIES, min_size=1, max_size=3))),
+        start=draw(st.sampled_from([date(2001, 8, 1), date(2001, 8, 3)])),
+    )
+    return manifests.setup(bars)
+
+
+def same(one: Backtest, other: Backtest, cash: float) -> None:
+    assert lines(one) == lines(other)
+    assert one.outcome.reasons == other.outcome.reasons
+    assert [booking.fill for booking in one.desk.bookings] == [booking.fill for booking in other.desk.bookings]
+    assert [booking.shown for booking in one.desk.bookings] == [booking.shown for booking in other.desk.bookings]
+    assert set(one.desk.positions) == set(other.desk.positions)
+    assert curve_of(one, cash).equity.tolist() == curve_of(other, cash).equity.tolist()
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(setups())
+def test_passing_over_sessions_changes_nothing(setup: Setup) -> None:
+    stepped, passed, jumped = Backtest(setup), Backtest(setup), Backtest(with_columns(setup))
+    stepped.step_through()
+    passed.run()
+    jumped.run(batch=True)
+    cash = float(setup.venue.terms.starting_cash)
+    same(passed, stepped, cash)
+    same(jumped, stepped, cash)
+
+
+def both_ways(setup: Setup) -> Backtest:
+    stepped, passed = Backtest(setup), Backtest(setup)
+    stepped.step_through()
+    passed.run()
+    same(passed, stepped, float(setup.venue.terms.starting_cash))
+    return passed
+
+
+def test_a_trailing_stop_hangs_from_the_best_price_of_sessions_that_were_passed_over() -> None:
+    reasons = set()
+    for seed in range(12):
+        manifests = Manifests(
+            exits={"stopLoss": 0.0, "takeProfit": 0.0, "trailing": {"activation": 0.0, "distance": 0.08}},
+            strategies=({"type": "Momentum", "parameters": {"lookback": 3, "threshold": 0.02, "exitThreshold": 1.0}},),
+        )
+        run = both_ways(manifests.setup(random_bars(seed)))
+        reasons |= {trade.exit_reason for trade in run.desk.trades}
+    assert "TRAILING_STOP" in reasons
+
+
+def test_a_days_loss_is_measured_from_its_open_also_where_that_was_passed_over() -> None:
+    denied = 0
+    for seed in range(12):
+        manifests = Manifests(
+            exits={"stopLoss": 0.0, "takeProfit": 0.0},
+            risk={"maxDailyLossFraction": 0.0005},
+            strategies=(MOMENTUM, {**MOMENTUM, "parameters": {"lookback": 1, "threshold": 0.005}}),
+        )
+        denied += both_ways(manifests.setup(random_bars(seed))).outcome.reasons[Reason.DAILY_LOSS]
+    assert denied > 20
