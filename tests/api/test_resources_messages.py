@@ -152,6 +152,21 @@ BROKEN_RULES: list[tuple[ResourceKind, str, dict[str, Any], str, str]] = [
         "spec.sizing.minFraction must not be above spec.sizing.maxFraction",
     ),
     (
+        TRADING_SCHEDULER,
+        "x",
+        {"adaptive": {"minSeconds": 300}},
+        "spec.adaptive.minSeconds",
+        "spec.adaptive.minSeconds must not be above spec.adaptive.maxSeconds",
+    ),
+    (
+        TRADING_SCHEDULER,
+        "x",
+        {"evaluationIntervalSeconds": 5, "adaptive": {"enabled": True}},
+        "spec.evaluationIntervalSeconds",
+        "spec.evaluationIntervalSeconds must lie between spec.adaptive.minSeconds and spec.adaptive.maxSeconds "
+        "when spec.adaptive.enabled is true",
+    ),
+    (
         STRATEGY,
         "x",
         {"sizing": {"minFraction": 0.2, "maxFraction": 0.1}},

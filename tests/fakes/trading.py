@@ -213,10 +213,18 @@ def control_of(scheduler: Manifest, *strategies: Manifest, is_stale: bool = Fals
 class World:
     """Everything but sockets and timers. Close it, so that the journal's folder is free again."""
 
-    def __init__(self, folder: Path, *, epoch: int = 1, clock: SimulatedClock | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        epoch: int = 1,
+        clock: SimulatedClock | None = None,
+        broker: ScriptedBroker | None = None,
+        market: FakeMarket | None = None,
+    ) -> None:
         self.clock = clock or SimulatedClock(T0)
-        self.broker = ScriptedBroker()
-        self.market = FakeMarket({"AAPL": 100.0})
+        self.broker = broker or ScriptedBroker()
+        self.market = market or FakeMarket({"AAPL": 100.0})
         self.fence = FakeFence(epoch)
         self.metrics = RunnerMetrics(version="test", process=False)
         journal = FlakyJournal.open(folder, clock=self.clock)

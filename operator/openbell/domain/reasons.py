@@ -35,6 +35,8 @@ class Reason(StrEnum):
     LOW_CONFIDENCE = "LOW_CONFIDENCE"
     INVALID_SIGNAL = "INVALID_SIGNAL"
     EXPIRED = "EXPIRED"
+    SUPERSEDED = "SUPERSEDED"
+    QUEUE_FULL = "QUEUE_FULL"
     ALREADY_DECIDED = "ALREADY_DECIDED"
     CONFLICT = "CONFLICT"
     OPPOSITE_POSITION = "OPPOSITE_POSITION"
@@ -78,6 +80,26 @@ class Reason(StrEnum):
     def text(self) -> str:
         return TEXTS[self]
 
+    @property
+    def is_passing(self) -> bool:
+        """Whether it passes by itself, so that a signal that is still alive is decided again at the next evaluation.
+
+        What a person must change or has asked for (a pause, a stop, a lock, a limit of the day) is none: whoever
+        resumes does not expect the opinions of before.
+        """
+        return self in PASSING
+
+
+PASSING: frozenset[Reason] = frozenset(
+    {
+        Reason.RECONCILING,
+        Reason.BROKER_DISCONNECTED,
+        Reason.MAX_CONCURRENT_TRADES,
+        Reason.STRATEGY_MAX_TRADES,
+        Reason.BUYING_POWER,
+        Reason.ORDER_RATE_MINUTE,
+    }
+)
 
 TEXTS: dict[Reason, str] = {
     Reason.ORDERED: "an order was sent",
@@ -103,6 +125,8 @@ TEXTS: dict[Reason, str] = {
     Reason.LOW_CONFIDENCE: "the confidence is below the minimum",
     Reason.INVALID_SIGNAL: "the signal is not well formed",
     Reason.EXPIRED: "the signal's lifetime is over",
+    Reason.SUPERSEDED: "it waited until a newer signal, or a change of its resource, took its place",
+    Reason.QUEUE_FULL: "too many signals of higher rank are waiting",
     Reason.ALREADY_DECIDED: "this strategy, symbol and bar had its entry",
     Reason.CONFLICT: "a higher-ranked signal of this tick says the opposite",
     Reason.OPPOSITE_POSITION: "another strategy holds the other side",

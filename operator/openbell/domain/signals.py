@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TypeAlias
 
 
 class Action(StrEnum):
@@ -13,6 +14,10 @@ class Action(StrEnum):
     BUY = "Buy"
     SELL = "Sell"
     CLOSE = "Close"
+
+
+SignalKey: TypeAlias = tuple[str, str, datetime, Action]
+"""Strategy, symbol, bar and action: what makes two signals the same entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +34,11 @@ class Signal:
     version: str = ""
     parameters_hash: str = ""
     priority: int = 0
+
+    @property
+    def key(self) -> SignalKey:
+        """What the signal is the same entry by, whatever its confidence, lifetime and reason."""
+        return self.strategy, self.symbol, self.bar_time, self.action
 
     @property
     def rank(self) -> float:

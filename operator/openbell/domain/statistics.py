@@ -28,8 +28,13 @@ class Counters:
 
     def with_reason(self, reason: Reason | ExitReason, times: int = 1) -> Counters:
         """One more decision that ended with `reason`."""
+        return self.with_reasons({reason.value: times})
+
+    def with_reasons(self, times: Mapping[str, int]) -> Counters:
+        """More decisions, counted by their reasons' names."""
         counted = dict(self.reasons)
-        counted[reason.value] = counted.get(reason.value, 0) + times
+        for name, more in times.items():
+            counted[name] = counted.get(name, 0) + more
         return replace(self, reasons=MappingProxyType(counted))
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from openbell.domain.positions import ExitPolicy, TrailingStop
-from openbell.resources.common import Model, PositiveMoney, Ratio, Rule, whole
+from openbell.resources.common import Bool, Model, PositiveMoney, Ratio, Rule, whole
 
 YEAR_SECONDS = 31_536_000
 
@@ -64,6 +64,34 @@ class StopPolicy(Model):
     runner: StoppedRunner = Field(
         StoppedRunner.KEEP,
         description="Keep: the runner pod stays and answers its API. ScaleToZero: no pod; volume and journal stay.",
+    )
+
+
+AdaptiveSeconds = Annotated[int, Field(strict=True, ge=1, le=86_400), whole]
+
+
+class AdaptiveSpec(Model):
+    """Evaluation intervals that follow the volatility: prices that move more are looked at more often."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.minSeconds <= self.maxSeconds",
+            message="spec.adaptive.minSeconds must not be above spec.adaptive.maxSeconds",
+            check=lambda adaptive: adaptive.min_seconds <= adaptive.max_seconds,
+            field_path=".minSeconds",
+        ),
+    )
+
+    enabled: Bool = Field(
+        False,
+        description="Whether each strategy's evaluation interval follows the realised volatility of its symbols: twice "
+        "the usual one makes it a quarter, half of it four times as long, in steps on the session's grid. A strategy "
+        "whose own interval lies outside of minSeconds to maxSeconds keeps it. A replay evaluates each bar instead.",
+    )
+    min_seconds: AdaptiveSeconds = Field(15, description="Shortest interval in seconds.")
+    max_seconds: AdaptiveSeconds = Field(240, description="Longest interval in seconds.")
+    lookback_bars: Annotated[int, Field(strict=True, ge=5, le=200), whole] = Field(
+        20, description="Newest bars whose volatility is held against that of the four times as many before them."
     )
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from openbell.domain.state import TradingState, asked_state
 from openbell.resources.common import Bool, Confidence, Count, Model, Moment, Rule, Text, list_type, whole
-from openbell.resources.policies import ExitsSpec, PausePolicy, SizingSpec, StopPolicy
+from openbell.resources.policies import AdaptiveSpec, ExitsSpec, PausePolicy, SizingSpec, StopPolicy
 from openbell.resources.risk import RiskSpec
 from openbell.resources.runner import ApiSpec, JournalSpec, RunnerSpec
 from openbell.resources.status import ConditionModel, LockStatus, PnlStatus, PositionStatus, State, StatsStatus
@@ -58,6 +58,17 @@ class SchedulerSpec(Model):
             field_path=".broker.simulated.address",
             reason="FieldValueForbidden",
         ),
+        Rule(
+            cel="!self.adaptive.enabled || (self.adaptive.minSeconds <= self.evaluationIntervalSeconds && "
+            "self.evaluationIntervalSeconds <= self.adaptive.maxSeconds)",
+            message="spec.evaluationIntervalSeconds must lie between spec.adaptive.minSeconds and "
+            "spec.adaptive.maxSeconds when spec.adaptive.enabled is true",
+            check=lambda spec: (
+                not spec.adaptive.enabled
+                or spec.adaptive.min_seconds <= spec.evaluation_interval_seconds <= spec.adaptive.max_seconds
+            ),
+            field_path=".evaluationIntervalSeconds",
+        ),
     )
 
     enabled: Bool = Field(
@@ -68,8 +79,13 @@ class SchedulerSpec(Model):
     )
     pause_policy: PausePolicy = Field(default_factory=PausePolicy, description="What pausing does.")
     stop_policy: StopPolicy = Field(default_factory=StopPolicy, description="What stopping and deletion do.")
-    evaluation_interval_seconds: EvaluationSeconds = Field(60, description="Seconds between evaluations.")
+    evaluation_interval_seconds: EvaluationSeconds = Field(
+        60, description="Seconds between evaluations; with adaptive, at the usual volatility."
+    )
     exit_check_interval_seconds: ExitCheckSeconds = Field(30, description="Seconds between checks of exits.")
+    adaptive: AdaptiveSpec = Field(
+        default_factory=AdaptiveSpec, description="Evaluation intervals that follow the volatility."
+    )
     min_confidence: Confidence = Field(
         0.5, description="A signal whose confidence is below this is recorded, not traded; from 0 to 1."
     )

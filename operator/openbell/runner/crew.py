@@ -33,6 +33,7 @@ from openbell.runner.limits import limits_of
 from openbell.runner.locking import Locking
 from openbell.runner.loops import Loops
 from openbell.runner.loss import JournalLoss
+from openbell.runner.pacer import Pacer
 from openbell.runner.pulse import Pulse
 from openbell.runner.recording import Recording
 from openbell.runner.replaying import ReplayLoop
@@ -126,6 +127,7 @@ class Crew:
             failures=Failures(),
             calendar=calendar_of(control.spec.market),
             lease_holder=self.leadership.holder,
+            pacer=Pacer(is_used=ground.replay is None),
             workshop=self.workshop,
         )
         self.locking = Locking(ledger, journal, clock, metrics, self.announce)

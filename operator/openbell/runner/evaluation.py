@@ -31,11 +31,12 @@ from openbell.resources.policies import SizingSpec
 from openbell.runner.asking import Asking, Opinion, SeriesKey, silences_of
 from openbell.runner.control import Control, StrategyEntry
 from openbell.runner.custom import Workshop
-from openbell.runner.ledger import SignalRecord
+from openbell.runner.ledger import SignalRecord, Tally
 from openbell.runner.limits import limits_of
 from openbell.runner.recording import Evaluated, Recording
 from openbell.runner.riskview import price_ages, risk_view
 from openbell.runner.situation import Situation, open_seconds
+from openbell.runner.waiting import WaitingSignals
 from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
 
 log = structlog.get_logger("openbell.evaluation")
@@ -68,7 +69,7 @@ class Evaluation:
         self._clock = clock
         self._metrics = metrics
         self._owner = owner
-        self._on_signal = on_signal
+        self._waiting = WaitingSignals(situation, metrics, on_signal, is_used=checks_freshness)
         self._checks_freshness = checks_freshness
         self._asking = asking or Asking(Workshop())
         self.account_listeners: list[Callable[[Account], Awaitable[None]]] = []
@@ -129,13 +130,15 @@ class Evaluation:
 
     async def _read_bars(self, entries: Iterable[StrategyEntry], now: datetime) -> dict[SeriesKey, BarSeries]:
         needs: dict[SeriesKey, int] = {}
+        keys: dict[str, list[SeriesKey]] = {}
         for entry in entries:
             data = self._asking.needs(entry)
             if data is None:
                 continue
-            for symbol in entry.spec.symbols:
-                key = (symbol, data.bar_seconds)
-                needs[key] = max(needs.get(key, 0), data.warmup)
+            count = max(data.warmup, self._situation.bars_for_pace(entry))
+            keys[entry.name] = [(symbol, data.bar_seconds) for symbol in entry.spec.symbols]
+            for key in keys[entry.name]:
+                needs[key] = max(needs.get(key, 0), count)
         read: dict[SeriesKey, BarSeries] = {}
         problems: list[str] = []
         for (symbol, bar_seconds), count in needs.items():
@@ -151,6 +154,7 @@ class Evaluation:
                 self._metrics.errors.labels(ErrorKind.DATA.value).inc()
                 self._situation.ledger.note_error()
         self._situation.note_bars(problems, read.values())
+        self._situation.follow_pace(keys, read)
         return read
 
     def _staleness(self, series: BarSeries, now: datetime) -> str:
@@ -173,14 +177,17 @@ class Evaluation:
         now: datetime,
         due: datetime,
     ) -> None:
-        signals = self._take(opinions)
+        fresh = self._take(opinions)
+        signals = self._waiting.join(control, fresh, now)
         tick = await self._tick(control, signals, now)
         decisions = decide(tick) if tick is not None else ()
-        outcomes, connected = await self._carry_out(decisions, now, due)
-        self._record(control, opinions, bars, lots, tick, outcomes, now, connected=connected)
+        outcomes, connected = await self._carry_out(control, decisions, now, due)
+        waited = signals[len(fresh) :]
+        self._record(control, opinions, bars, lots, tick, outcomes, now, waited=waited, connected=connected)
 
     def _take(self, opinions: Iterable[Opinion]) -> tuple[Signal, ...]:
         signals: list[Signal] = []
+        silent: dict[str, Tally] = {}
         for opinion in opinions:
             name = opinion.entry.name
             if opinion.error:
@@ -193,10 +200,12 @@ class Evaluation:
                 if Reason.NOT_LOADED not in reasons:
                     self._situation.failures.succeeded(name)
                 signals.extend(opinion.signals)
-                for reason, times in reasons.items():
-                    self._count_reason(name, reason, times)
-        for signal in signals:
-            self._metrics.signals.labels(signal.action.value).inc()
+                silent[name] = Tally(reasons=Counter({reason.value: times for reason, times in reasons.items()}))
+        self._situation.ledger.count_reasons(silent)
+        for value, times in sum((tally.reasons for tally in silent.values()), Counter()).items():
+            self._metrics.decisions.labels(value).inc(times)
+        for action, times in Counter(signal.action for signal in signals).items():
+            self._metrics.signals.labels(action.value).inc(times)
         return tuple(signals)
 
     # -- deciding ----------------------------------------------------------------------------------------------
@@ -238,7 +247,7 @@ class Evaluation:
         )
 
     async def _carry_out(
-        self, decisions: Iterable[Decision], now: datetime, due: datetime
+        self, control: Control, decisions: Iterable[Decision], now: datetime, due: datetime
     ) -> tuple[tuple[Outcome, ...], bool]:
         decided = tuple(decisions)
         connected = self._situation.gate.broker_connected
@@ -248,13 +257,8 @@ class Evaluation:
         outcome = await self._situation.desk.place(intents)
         if intents:
             self._metrics.order_latency_seconds.observe(max(0.0, (self._clock.now() - due).total_seconds()))
-        outcomes = [outcome_of(each, outcome[each.intent.order_ref] if each.intent else None) for each in decided]
-        for each in outcomes:
-            reason = each.reason
-            record = SignalRecord(each.signal, now, reason, each.detail, each.order_ref or None)
-            self._situation.ledger.note_signal(record)
-            self._metrics.decisions.labels(reason.value).inc()
-            self._on_signal(record)
+        self._waiting.settle(control, decided, outcome, now)
+        outcomes = (outcome_of(each, outcome[each.intent.order_ref] if each.intent else None) for each in decided)
         return tuple(outcomes), connected
 
     def _record(
@@ -267,6 +271,7 @@ class Evaluation:
         outcomes: tuple[Outcome, ...],
         now: datetime,
         *,
+        waited: tuple[Signal, ...],
         connected: bool,
     ) -> None:
         if self.recording is None:
@@ -286,6 +291,7 @@ class Evaluation:
                 failed={opinion.entry.name: opinion.error for opinion in opinions if opinion.error},
                 connected=connected,
                 tick=tick,
+                waiting=waited,
             )
         )
 
@@ -294,16 +300,13 @@ class Evaluation:
     def _count_skipped(self, entries: Iterable[StrategyEntry], reason: Reason) -> None:
         skipped = tuple(entries)
         for entry in skipped:
-            self._count_reason(entry.name, reason)
+            self._metrics.decisions.labels(reason.value).inc()
+            self._situation.ledger.count(entry.name, lambda counters: counters.with_reason(reason))
         self._note_skipped(skipped, reason)
 
     def _note_skipped(self, entries: Iterable[StrategyEntry], reason: Reason) -> None:
         if self.recording is not None:
             self.recording.not_evaluated(self._clock.now(), entries, reason)
-
-    def _count_reason(self, strategy: str, reason: Reason, times: int = 1) -> None:
-        self._metrics.decisions.labels(reason.value).inc(times)
-        self._situation.ledger.count(strategy, lambda counters: counters.with_reason(reason, times))
 
     async def _count(self, entries: Iterable[StrategyEntry], now: datetime) -> None:
         ledger = self._situation.ledger

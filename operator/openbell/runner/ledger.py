@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -43,6 +43,39 @@ class SignalRecord:
         """The confidence as a number that can be shown: within [0, 1], 0 where the strategy gave none."""
         given = float(self.signal.confidence)
         return min(1.0, max(0.0, given)) if math.isfinite(given) else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A signal to keep. `again`: something was told of it before; `waits`: it is to be decided again."""
+
+    record: SignalRecord
+    again: bool = False
+    waits: bool = False
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one evaluation adds to a strategy's counters."""
+
+    signals: int = 0
+    rejected: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, noted: Noted) -> None:
+        """One signal more."""
+        reason = noted.record.reason
+        self.signals += not noted.again
+        self.rejected += not noted.waits and reason not in NOT_REJECTED
+        self.reasons[reason.value] += 1
+
+    def onto(self, counters: Counters) -> Counters:
+        """The counters with what is tallied here."""
+        return replace(
+            counters.with_reasons(self.reasons),
+            signals_generated=counters.signals_generated + self.signals,
+            trades_rejected=counters.trades_rejected + self.rejected,
+        )
 
 
 @dataclass(slots=True)
@@ -161,19 +194,39 @@ class Ledger:
         self.statistics = replace(self.statistics, strategies=MappingProxyType(counted))
 
     def note_signal(self, record: SignalRecord) -> None:
-        """Keep what was decided of a signal, and count it with its reason."""
-        self.signals.append(record)
-        rejected = 0 if record.reason in NOT_REJECTED else 1
+        """Keep what was decided of one signal, and count it with its reason."""
+        self.note_signals((Noted(record),))
 
-        def change(counters: Counters) -> Counters:
-            counted = counters.with_reason(record.reason)
-            return replace(
-                counted,
-                signals_generated=counted.signals_generated + 1,
-                trades_rejected=counted.trades_rejected + rejected,
-            )
+    def note_signals(self, noted: Iterable[Noted]) -> None:
+        """Keep what was decided of signals, and count them with their reasons, each strategy's at once.
 
-        self.count(record.signal.strategy, change)
+        A signal that waits to be decided again is no rejected trade yet; what is told again of it takes the place of
+        what was kept, and does not count the signal a second time.
+        """
+        tallies: dict[str, Tally] = {}
+        for each in noted:
+            if each.again:
+                self._forget(each.record.signal)
+            self.signals.append(each.record)
+            tallies.setdefault(each.record.signal.strategy, Tally()).add(each)
+        self.count_reasons(tallies)
+
+    def count_reasons(self, tallies: Mapping[str, Tally]) -> None:
+        """Count what was tallied by strategy, there and in the total."""
+        if not tallies:
+            return
+        counted = dict(self.statistics.strategies)
+        total = self.statistics.total
+        for name, tally in tallies.items():
+            counted[name] = tally.onto(self.statistics.of(name))
+            total = tally.onto(total)
+        self.statistics = replace(self.statistics, total=total, strategies=MappingProxyType(counted))
+
+    def _forget(self, signal: Signal) -> None:
+        for index in range(len(self.signals) - 1, -1, -1):
+            if self.signals[index].signal.key == signal.key:
+                del self.signals[index]
+                return
 
     def note_error(self, strategy: str | None = None) -> None:
         """Count something that went wrong and was survived."""

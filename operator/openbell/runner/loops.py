@@ -45,8 +45,8 @@ class Loops:
         self._metrics = metrics
         self._clock = clock
         self._recording = recording
-        self.evaluation_ticker = Ticker(clock, self._next_evaluation, self._evaluation_grace)
-        self.exit_ticker = Ticker(clock, self._next_exit, lambda: float("inf"))
+        self.evaluation_ticker = Ticker(clock, self._next_evaluation)
+        self.exit_ticker = Ticker(clock, self._next_exit)
 
     def reschedule(self) -> None:
         """Intervals, calendar or strategies changed."""
@@ -58,14 +58,16 @@ class Loops:
         while True:
             tick = await self.evaluation_ticker.wait()
             self._metrics.tick_lateness_seconds.labels(LoopName.EVALUATION.value).observe(tick.lateness_seconds)
-            if tick.is_skipped:
+            entries, late = self._due(tick)
+            if late:
                 self._metrics.evaluations_coalesced.inc()
                 log.warning(
-                    "evaluation.skipped", due=tick.due.isoformat(), late_seconds=round(tick.lateness_seconds, 3)
+                    "evaluation.skipped",
+                    due=tick.due.isoformat(),
+                    late_seconds=round(tick.lateness_seconds, 3),
+                    strategies=len(late),
                 )
-                self._note(self._active(), Reason.TICK_SKIPPED)
-                continue
-            entries = self._due(tick)
+                self._note(late, Reason.TICK_SKIPPED)
             if not self._situation.is_open():
                 self._note(entries, Reason.MARKET_CLOSED)
                 continue
@@ -131,21 +133,35 @@ class Loops:
         return next_tick(calendar, hours_only, interval_seconds, SETTLE_SECONDS, after)
 
     def _next_evaluation(self, after: datetime) -> datetime | None:
-        intervals = {entry.settings.evaluation_interval_seconds for entry in self._active()}
+        intervals = {self._situation.interval_of(entry) for entry in self._active()}
+        self._metrics.evaluation_interval_seconds.set(min(intervals, default=0))
         return min((self._next_of(interval, after) for interval in intervals), default=None)
 
-    def _due(self, tick: Tick) -> list[StrategyEntry]:
+    def _due(self, tick: Tick) -> tuple[list[StrategyEntry], list[StrategyEntry]]:
+        """The strategies to evaluate at this tick, and those that it comes too late for: their next one is nearer.
+
+        Each is judged by its own interval: what is too late for one of a second is in time for one of an hour.
+        """
         now = self._clock.now()
-        return [
-            entry
-            for entry in self._active()
-            if tick.is_poked or self._next_of(entry.settings.evaluation_interval_seconds, tick.since) <= now
-        ]
+        due: list[StrategyEntry] = []
+        late: list[StrategyEntry] = []
+        nexts: dict[int, datetime] = {}
+        for entry in self._active():
+            interval = self._situation.interval_of(entry)
+            if interval not in nexts:
+                nexts[interval] = self._next_of(interval, tick.since)
+            if tick.is_poked:
+                due.append(entry)
+            elif nexts[interval] <= now:
+                lateness = (now - nexts[interval]).total_seconds()
+                (late if lateness > grace_seconds(interval) else due).append(entry)
+        return due, late
 
     def _next_exit(self, after: datetime) -> datetime | None:
         spec = self._situation.spec
         return self._next_of(spec.exit_check_interval_seconds, after) if spec else None
 
-    def _evaluation_grace(self) -> float:
-        intervals = [entry.settings.evaluation_interval_seconds for entry in self._active()]
-        return max(MIN_GRACE_SECONDS, GRACE_OF_INTERVAL * min(intervals, default=1))
+
+def grace_seconds(interval_seconds: float) -> float:
+    """How late an evaluation may begin."""
+    return max(MIN_GRACE_SECONDS, GRACE_OF_INTERVAL * interval_seconds)

@@ -68,7 +68,7 @@ class ReplayResult:
 
 def manifest_of(control: Control) -> str:
     """Everything in the manifests that decides a replay's trades, as canonical JSON."""
-    aside = {"enabled", "paused", "pause_policy", "stop_policy", "runner", "api", "journal"}
+    aside = {"adaptive", "enabled", "paused", "pause_policy", "stop_policy", "runner", "api", "journal"}
     manifest = {
         "scheduler": control.spec.model_dump(mode="json", exclude=aside),
         "strategies": {name: _deciding(entry) for name, entry in control.entries.items()},

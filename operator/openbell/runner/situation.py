@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -28,6 +28,7 @@ from openbell.runner.desk import Desk
 from openbell.runner.gate import Fence, Gate
 from openbell.runner.ledger import Ledger
 from openbell.runner.loss import CONFIRM_ANNOTATION
+from openbell.runner.pacer import Pacer
 from openbell.runner.supervisor import Supervisor
 
 DAY_SECONDS = 86_400
@@ -62,8 +63,10 @@ class DataState:
         return self.bars_problem or self.quotes_problem or "bars and quotes are as new as they should be"
 
 
-def every(intervals: Set[int]) -> str:
-    """Intervals in seconds as people read them: `every 30/60 s`, `every day`."""
+def every(intervals: Set[int], *, adaptive: bool = False) -> str:
+    """Intervals in seconds as people read them: `every 30/60 s`, `every day`, `every 15 s, adaptive`."""
+    if adaptive:
+        return f"{every(intervals)}, adaptive"
     if intervals == {DAY_SECONDS}:
         return "every day"
     return f"every {'/'.join(str(seconds) for seconds in sorted(intervals))} s"
@@ -113,6 +116,7 @@ class Situation:
     lost_epoch: int = 0
     known_epoch: int = 0  # the highest that the status had seen when this runner started
     finished: str = ""  # what a replay that has ended says of itself
+    pacer: Pacer = field(default_factory=Pacer)
     conditions: tuple[Condition, ...] = ()
     strategy_conditions: dict[str, tuple[Condition, ...]] = field(default_factory=dict)
 
@@ -179,8 +183,31 @@ class Situation:
         ]
         if not running:
             return "no strategy is running"
-        intervals = {entry.settings.evaluation_interval_seconds for entry in running}
-        return f"evaluating {len(running)} strateg{'y' if len(running) == 1 else 'ies'} {every(intervals)}"
+        intervals = {self.interval_of(entry) for entry in running}
+        adaptive = any(self.is_adaptive(entry) for entry in running)
+        count = f"{len(running)} strateg{'y' if len(running) == 1 else 'ies'}"
+        return f"evaluating {count} {every(intervals, adaptive=adaptive)}"
+
+    # -- intervals ---------------------------------------------------------------------------------------------
+
+    def interval_of(self, entry: StrategyEntry) -> int:
+        """Seconds between evaluations of a strategy now."""
+        return self.pacer.interval_of(self.spec, entry) if self.spec else entry.settings.evaluation_interval_seconds
+
+    def is_adaptive(self, entry: StrategyEntry) -> bool:
+        """Whether that follows the volatility of the strategy's symbols."""
+        return self.spec is not None and self.pacer.is_adaptive(self.spec, entry)
+
+    def bars_for_pace(self, entry: StrategyEntry) -> int:
+        """Bars that a strategy's interval is chosen by."""
+        return self.pacer.bars_needed(self.spec, entry) if self.spec else 0
+
+    def follow_pace(
+        self, keys: Mapping[str, Iterable[tuple[str, int]]], read: Mapping[tuple[str, int], BarSeries]
+    ) -> None:
+        """Choose the intervals of these strategies by the bars that were read, which `keys` names for each."""
+        if self.control is not None and self.control.spec.adaptive.enabled:
+            self.pacer.follow(self.control, keys, read)
 
     # -- money -------------------------------------------------------------------------------------------------
 
@@ -345,7 +372,7 @@ class Situation:
             return f"this strategy is {own.value.lower()}"
         if not self.can_run():
             return f"the scheduler: {self.why()}"
-        return f"evaluating {every({entry.settings.evaluation_interval_seconds})}"
+        return f"evaluating {every({self.interval_of(entry)}, adaptive=self.is_adaptive(entry))}"
 
     # -- data --------------------------------------------------------------------------------------------------
 

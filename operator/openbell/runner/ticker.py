@@ -14,11 +14,10 @@ SLICE_SECONDS = 5.0  # a suspended machine or a stepped clock is noticed within 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """One tick: when it was due, how late it came, and whether it is too late to be acted on."""
+    """One tick: when it was due, and how late it came. Whether that is too late is for whoever acts on it."""
 
     due: datetime
     lateness_seconds: float
-    is_skipped: bool
     since: datetime  # the tick before it: whatever fell due after that is due now
     is_poked: bool = False  # it was asked for, not due
 
@@ -26,16 +25,13 @@ class Tick:
 class Ticker:
     """Waits for the next moment that `next_due(after)` names; asks anew when the schedule changes.
 
-    `next_due` returns the first due moment strictly after its argument, or None for never. A tick that comes later
-    than `grace_seconds` is handed over as skipped; the ones in between are coalesced, never queued up.
+    `next_due` returns the first due moment strictly after its argument, or None for never. Ticks that were missed are
+    coalesced into one, that of the first of them; they are never queued up.
     """
 
-    def __init__(
-        self, clock: Clock, next_due: Callable[[datetime], datetime | None], grace_seconds: Callable[[], float]
-    ) -> None:
+    def __init__(self, clock: Clock, next_due: Callable[[datetime], datetime | None]) -> None:
         self._clock = clock
         self._next_due = next_due
-        self._grace_seconds = grace_seconds
         self._changed = asyncio.Event()
         self._last = clock.now()
         self._poked = False
@@ -59,7 +55,7 @@ class Ticker:
                 self._last = now
             if self._poked:
                 self._poked = False
-                return Tick(now, 0.0, False, self._last, is_poked=True)
+                return Tick(now, 0.0, self._last, is_poked=True)
             due = self._next_due(self._last)
             if due is not None and due <= now:
                 return self._tick(due, now)
@@ -69,7 +65,7 @@ class Ticker:
     def _tick(self, due: datetime, now: datetime) -> Tick:
         lateness = (now - due).total_seconds()
         since, self._last = self._last, now
-        return Tick(due, lateness, lateness > self._grace_seconds(), since)
+        return Tick(due, lateness, since)
 
     async def _sleep(self, seconds: float) -> None:
         sleeping = asyncio.ensure_future(self._clock.sleep(seconds))

@@ -18,6 +18,7 @@ from openbell.domain.signals import Action
 from openbell.domain.state import TradingState
 
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_LATENESS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _EVALUATION = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -85,9 +86,15 @@ class RunnerMetrics:
             "evaluation_seconds", "Time of one evaluation, from fetching bars to the last decision.", _EVALUATION
         )
         self.tick_lateness_seconds = histogram(
-            "tick_lateness_seconds", "How much later than planned a loop's tick began.", _FAST, "loop", LoopName
+            "tick_lateness_seconds", "How much later than planned a loop's tick began.", _LATENESS, "loop", LoopName
+        )
+        self.evaluation_interval_seconds = gauge(
+            "evaluation_interval_seconds", "Shortest interval between evaluations in force, adaptive or not."
         )
         self.signals = counter("signals", "Signals that strategies gave.", "action", Action)
+        self.signals_waiting = gauge(
+            "signals_waiting", "Signals that wait to be decided again, denied for a reason that passes by itself."
+        )
         self.decisions = counter("decisions", "Decisions by what was done or why nothing was.", "reason", Reason)
         self.orders_sent = counter("orders_sent", "Orders handed to the broker.", "kind", IntentKind)
         self.fills = counter("fills", "Executions that the broker reported, each counted once.", "side", Side)

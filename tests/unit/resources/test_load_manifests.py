@@ -50,6 +50,15 @@ def strategy(**spec: object) -> dict[str, Any]:
         ),
         ({"mode": "Live"}, "spec.mode Live needs spec.broker.type IBKR"),
         (
+            {"adaptive": {"minSeconds": 300}},
+            "spec.adaptive.minSeconds must not be above spec.adaptive.maxSeconds",
+        ),
+        (
+            {"evaluationIntervalSeconds": 5, "adaptive": {"enabled": True}},
+            "spec.evaluationIntervalSeconds must lie between spec.adaptive.minSeconds and spec.adaptive.maxSeconds "
+            "when spec.adaptive.enabled is true",
+        ),
+        (
             {"market": {"earlyCloses": [{"date": "2026-11-27", "time": "1 pm"}]}},
             'spec.market.earlyCloses[0].time is "1 pm"; it must be a time of day in quotes, like "13:00"',
         ),

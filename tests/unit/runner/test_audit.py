@@ -169,7 +169,7 @@ async def test_orders_that_the_gate_or_the_journal_kept_back_are_the_same_decisi
     story.world.journal.is_failing = False
     await story.end()
     reasons = [record.reason.value for record in story.world.signals]
-    assert reasons == ["PAUSED", "BROKER_DISCONNECTED", "JOURNAL_FAILED"]
+    assert reasons == ["PAUSED", "BROKER_DISCONNECTED", "SUPERSEDED", "JOURNAL_FAILED"], "one waited until a newer came"
     found = story.audit()
     assert sentences(found) == []
     assert found.decisions == 3

@@ -148,12 +148,13 @@ async def evaluate(told: Story, *ticks: Tick) -> Loops:
 
 
 def tick(**changes: object) -> Tick:
-    return replace(Tick(T0, 0.0, False, at(-60)), **changes)  # type: ignore[arg-type]
+    return replace(Tick(T0, 0.0, at(-60)), **changes)  # type: ignore[arg-type]
 
 
 async def test_a_tick_that_came_too_late_says_so(folder: Path) -> None:
     told = await story(folder)
-    await evaluate(told, tick(is_skipped=True), tick(is_skipped=True))
+    late = tick(due=at(-50), lateness_seconds=50.0, since=at(-110))
+    await evaluate(told, late, late)
     assert await said(told) == [("TICK_SKIPPED", 2)]
     await told.end()
 

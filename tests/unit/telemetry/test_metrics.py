@@ -9,7 +9,7 @@ from pathlib import Path
 from openbell.domain.orders import IntentKind
 from openbell.domain.reasons import ExitReason, Reason
 from openbell.domain.state import TradingState
-from openbell.telemetry.metrics import RunnerMetrics
+from openbell.telemetry.metrics import LoopName, RunnerMetrics
 
 GOLDEN = Path(__file__).parent / "golden_runner_metrics.txt"
 
@@ -63,6 +63,14 @@ def test_one_state_is_one_and_the_others_zero() -> None:
 def test_sample_names_are_what_a_query_may_name() -> None:
     names = runner_metrics().names()
     assert {"openbell_evaluations_total", "openbell_order_latency_seconds_bucket", "openbell_equity"} <= set(names)
+
+
+def test_the_lateness_that_is_promised_is_an_edge_of_its_histogram() -> None:
+    metrics = runner_metrics()
+    for lateness in (0.0019, 0.0021):
+        metrics.tick_lateness_seconds.labels(LoopName.EVALUATION.value).observe(lateness)
+    labels = {"loop": "evaluation", "le": "0.002"}
+    assert metrics.registry.get_sample_value("openbell_tick_lateness_seconds_bucket", labels) == 1
 
 
 def test_the_process_is_measured_too() -> None:
