@@ -67,7 +67,8 @@ class StopPolicy(Model):
     )
 
 
-AdaptiveSeconds = Annotated[int, Field(strict=True, ge=1, le=86_400), whole]
+# Not `whole`: 60.0 is no int to the CEL rule that compares them, and the API server refuses it.
+AdaptiveSeconds = Annotated[int, Field(strict=True, ge=1, le=86_400)]
 
 
 class AdaptiveSpec(Model):
