@@ -44,6 +44,7 @@ async def work(journal: Journal, rounds: int) -> None:
         promised("intents", number)
         await journal.record_update(make_update(IntentState.WORKING, names[0]))
         promised("update", number)
+        await journal.amend_intent(replace(other, exits="{}"))
         half = make_position(names[0], quantity=Decimal(5))
         await journal.record_fill(make_fill(f"x{number}-1", names[0], quantity=Decimal(5)), half, None)
         promised("half", number)

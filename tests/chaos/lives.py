@@ -50,7 +50,14 @@ spec:
   broker: {{type: Simulated, simulated: {{address: "127.0.0.1:{port}"}}}}
   sizing: {{minFraction: 0.01, maxFraction: 0.02}}
   risk: {{maxOrdersPerMinute: 10000, maxOrdersPerDay: 1000000, maxDailyLossFraction: 1.0}}
-  exits: {{stopLoss: 0.002, takeProfit: 0.004, maxHoldingSeconds: 2, trailing: {{activation: 0.001, distance: 0.001}}}}
+  exits:
+    stopLoss: 0.002
+    takeProfit: 0.004
+    maxHoldingSeconds: 2
+    trailing: {{activation: 0.001, distance: 0.001}}
+    scaleOut: [{{profit: 0.0003, fraction: 0.3}}, {{profit: 0.0012, fraction: 0.3}}]
+    escalation: {{limitSeconds: 1}}
+    brokerSide: {broker_side}
 ---
 apiVersion: openbell.dev/v1alpha1
 kind: Strategy
@@ -198,6 +205,7 @@ class Lives:
     venue: Venue
     launcher: Launcher
     planted: str = ""
+    broker_side: bool = True
     count: int = 0
     _pid: int = 0
     _statistics: dict[str, Any] = field(default_factory=dict)
@@ -213,7 +221,9 @@ class Lives:
 
     def write(self, *, paused: bool) -> None:
         """The manifests, with new entries or without."""
-        text = MANIFEST.format(paused=str(paused).lower(), port=self.venue.port)
+        text = MANIFEST.format(
+            paused=str(paused).lower(), broker_side=str(self.broker_side).lower(), port=self.venue.port
+        )
         partial = self.manifest.with_suffix(".partial")
         partial.write_text(text)
         partial.replace(self.manifest)

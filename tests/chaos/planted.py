@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from openbell.domain.orders import Fill, Intent, IntentState
+from openbell.domain.orders import Fill, Intent, IntentKind, IntentState
 from openbell.journal import IntentRecord, Journal, writes
-from openbell.runner import crew, desk, fence
+from openbell.runner import crew, desk, fence, next_steps
 from openbell.runner.comparison import Comparison
 from openbell.runner.desk import Desk
+from openbell.runner.inflight import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Bug:
     kill_point: str = ""
     faults: tuple[str, ...] = ()
     venue: tuple[str, ...] = ()
+    broker_side: bool = True
+    trades: int = 3  # so many round trips have the bug's chance in them
 
 
 def send_again_on_timeout() -> None:
@@ -40,10 +43,11 @@ def send_again_on_timeout() -> None:
 def skip_the_comparison() -> None:
     """A connection counts as being in agreement."""
 
-    async def compare(self: Comparison) -> None:
+    async def compare(self: Comparison) -> bool:
         self._gate.in_sync = True
         self.reason, self.why = "InSync", "assumed"
         self._announce()
+        return True
 
     Comparison.compare = compare  # type: ignore[method-assign]
 
@@ -65,7 +69,13 @@ def accept_a_stale_epoch() -> None:
 
 def exit_twice() -> None:
     """Each look at a position may send an exit, whether or not one is under way."""
-    Desk.is_leaving = lambda self, position_id: False  # type: ignore[method-assign]
+    standing = Desk.standing
+
+    def alone(self: Desk, position_id: str) -> Standing:
+        return desk.replace(standing(self, position_id), exit=None)
+
+    Desk.standing = alone  # type: ignore[method-assign]
+    Desk.has_exit = lambda self, position_id: False  # type: ignore[method-assign]
 
 
 def send_before_persisting() -> None:
@@ -146,16 +156,81 @@ def book_every_telling() -> None:
     Desk.on_fill = booked  # type: ignore[method-assign]
 
 
+def exit_beside_the_protective_orders() -> None:
+    """An exit of the whole lot neither joins the protective orders' group nor waits until they are gone."""
+    Standing.joinable = property(lambda self: "")  # type: ignore[assignment,method-assign]
+
+
+def protect_again_without_confirmation() -> None:
+    """A protective order counts as gone once its cancel was asked for, and another takes its place."""
+    reducing = Desk._reducing
+
+    def gone(self: Desk, position_id: str) -> list[Any]:
+        return [flying for flying in reducing(self, position_id) if flying.cancel_asked_at is None]
+
+    adjust, keep = next_steps._adjust, next_steps._keep
+
+    def kept(look: Any, standing: Any, lost: Any, most: Any) -> Any:
+        steps = keep(look, standing, lost, most)
+        return tuple(desk.replace(each, group=None) if isinstance(each, next_steps.Protect) else each for each in steps)
+
+    def replaced(look: Any, leg: Any, quantity: Any, price: Any) -> Any:
+        steps = adjust(look, leg, quantity, price)
+        return tuple(
+            next_steps.Cancel(step.order_ref) if isinstance(step, next_steps.Modify) else step for step in steps
+        )
+
+    Desk._reducing = gone  # type: ignore[method-assign]
+    next_steps._adjust = replaced
+    next_steps._keep = kept
+
+
+def escalate_without_confirmation() -> None:
+    """A limit order that was told to go counts as gone: the market order does not wait for the broker's word."""
+    reducing = Desk._reducing
+    cancel = Desk.cancel
+
+    def cancelled(self: Desk, order_ref: str) -> None:
+        cancel(self, order_ref)
+        flying = self.in_flight.get(order_ref)
+        if flying is not None and flying.intent.kind is IntentKind.EXIT and flying.cancel_asked_at is not None:
+            over = desk.replace(flying.record, state=IntentState.CANCELLED)
+            self._last_exits[flying.intent.position_id] = over
+
+    def gone(self: Desk, position_id: str) -> list[Any]:
+        return [
+            flying
+            for flying in reducing(self, position_id)
+            if flying.intent.kind is not IntentKind.EXIT or flying.cancel_asked_at is None
+        ]
+
+    Desk.cancel = cancelled  # type: ignore[method-assign]
+    Desk._reducing = gone  # type: ignore[method-assign]
+
+
 BUGS: dict[str, Bug] = {
     "send-again-on-timeout": Bug(send_again_on_timeout, faults=("lose-ack:every=2",)),
     "skip-the-comparison": Bug(skip_the_comparison, kill_point="desk.sent:1"),
     "accept-a-stale-epoch": Bug(accept_a_stale_epoch, kill_point="desk.sent:1"),
-    "exit-twice": Bug(exit_twice, venue=("--poll-seconds", "2.5")),
+    "exit-twice": Bug(exit_twice, venue=("--poll-seconds", "2.5"), broker_side=False),
     "send-before-persisting": Bug(send_before_persisting, kill_point="desk.handed-over:1"),
     "send-intended-again-on-restart": Bug(send_intended_again_on_restart, kill_point="desk.handed-over:1"),
     "count-apart-from-the-fill": Bug(count_apart_from_the_fill, kill_point="desk.fill-booked:1"),
     "forget-exits-after-restart": Bug(forget_exits_after_restart, kill_point="desk.fill-booked:1"),
     "book-every-telling": Bug(book_every_telling, faults=("duplicate-fills:every=2",)),
+    "exit-beside-the-protective-orders": Bug(
+        exit_beside_the_protective_orders, venue=("--poll-seconds", "2.5"), trades=10
+    ),
+    "protect-again-without-confirmation": Bug(
+        protect_again_without_confirmation, faults=("lose-cancel:every=2",), trades=10
+    ),
+    "escalate-without-confirmation": Bug(
+        escalate_without_confirmation,
+        faults=("lose-cancel:every=2",),
+        venue=("--poll-seconds", "2.5"),
+        broker_side=False,
+        trades=12,
+    ),
 }
 
 

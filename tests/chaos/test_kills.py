@@ -22,11 +22,16 @@ DESK_POINTS = (
     "desk.sent",  # send → acknowledgement, some orders of the tick sent and some not
     "desk.handed-over",  # send → acknowledgement
     "desk.fill-booked",
+    "desk.cancel-sent",
+    "desk.modify-sent",
     "comparison.answered",
     "comparison.applied",
 )
 AT_FIRST_START = ("schema", "owner")
-TOLD_BADLY = ("--fault", "lose-ack:every=7", "--fault", "duplicate-fills:every=3", "--fault", "reorder-fills:every=5")
+TOLD_BADLY = (
+    "--fault", "lose-ack:every=7", "--fault", "duplicate-fills:every=3", "--fault", "reorder-fills:every=5",
+    "--fault", "lose-cancel:every=6", "--fault", "lose-modify:every=4",
+)  # fmt: skip
 
 Begin = Callable[..., Lives]
 
@@ -43,9 +48,9 @@ def begin(tmp_path: Path, launcher: Launcher, chaos_seed: int) -> Iterator[Begin
     """Start a venue; gives a runner's lives on it."""
     venues: list[Venue] = []
 
-    def begun(*options: str, planted: str = "") -> Lives:
+    def begun(*options: str, planted: str = "", broker_side: bool = True) -> Lives:
         venues.append(Venue(tmp_path, chaos_seed % 1_000_000, *options))
-        return Lives(tmp_path, venues[0], launcher, planted)
+        return Lives(tmp_path, venues[0], launcher, planted, broker_side)
 
     yield begun
     for venue in venues:
@@ -83,7 +88,7 @@ def test_kills_at_random_times_lose_nothing(begin: Begin, chaos_kills: int, chao
 def test_a_planted_bug_is_found(begin: Begin, bug: str) -> None:
     scenario = planted.BUGS[bug]
     faults = [part for fault in scenario.faults for part in ("--fault", fault)]
-    lives = begin(*faults, *scenario.venue, planted=bug)
+    lives = begin(*faults, *scenario.venue, planted=bug, broker_side=scenario.broker_side)
     with pytest.raises(FoundError):
         hunt(lives, scenario)
 
@@ -95,7 +100,7 @@ def hunt(lives: Lives, scenario: planted.Bug) -> None:
             lives.killed_at(scenario.kill_point)
     else:
         lives.start()
-        lives.run_until(lambda: lives.trades() >= 3, "no round trip was made")
+        lives.run_until(lambda: lives.trades() >= scenario.trades, "too few round trips were made")
         lives.kill()
         lives.check()
     lives.drain()

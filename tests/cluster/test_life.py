@@ -119,11 +119,9 @@ def test_deletion_by_a_policy_of_flattening_closes_positions_first(place: Place)
     place.api.wait_gone("TradingScheduler", place.namespace, "lab", 120)
 
     net: dict[str, int] = {}
-    for each in venue.ask("arrivals"):
-        if each["kind"] == "Order":
-            order = each["message"]
-            sign = 1 if order["side"] == "Buy" else -1
-            net[order["symbol"]] = net.get(order["symbol"], 0) + sign * int(float(order["quantity"]))
+    for fill in venue.ask("executions"):
+        sign = 1 if fill["side"] == "Buy" else -1
+        net[fill["symbol"]] = net.get(fill["symbol"], 0) + sign * int(float(fill["quantity"]))
     assert {symbol: quantity for symbol, quantity in net.items() if quantity} == {}
 
 

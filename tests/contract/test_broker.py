@@ -12,7 +12,7 @@ from fakes.venues import Board, World, in_process, intent, remote, value, with_t
 from openbell.brokers.base import NotSentError
 from openbell.domain.answers import ConfirmedEmpty
 from openbell.domain.bars import Quote
-from openbell.domain.orders import IntentState, OrderType, Side, TimeInForce
+from openbell.domain.orders import Intent, IntentState, OrderTerms, OrderType, Side, TimeInForce
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -275,6 +275,8 @@ async def test_nothing_can_be_handed_over_before_the_connection_is_up(world: Wor
         broker.send(intent("ob1.a.1"))
     with pytest.raises(NotSentError, match=r"cancel of ob1\.a\.1 was not sent"):
         broker.cancel("ob1.a.1")
+    with pytest.raises(NotSentError, match=r"change of ob1\.a\.1 was not sent"):
+        broker.modify("ob1.a.1", OrderTerms(Decimal(1)))
 
 
 async def test_a_price_before_the_order_never_fills_it(book: Path) -> None:
@@ -286,3 +288,161 @@ async def test_a_price_before_the_order_never_fills_it(book: Path) -> None:
         heard.simulated.on_quote(Quote("AAPL", later, 101.0, 101.0, 101.0))
         await heard.state("ob1.a.1", IntentState.FILLED)
         assert heard.fills("ob1.a.1")[0].price == 101
+
+
+def stop(name: str, at: float, quantity: int = 10, group: str = "") -> Intent:
+    price = Decimal(str(at))
+    kind = OrderType.STOP
+    return intent(
+        name, Side.SELL, quantity, order_type=kind, stop_price=price, time_in_force=TimeInForce.GTC, oca_group=group
+    )
+
+
+def target(name: str, at: float, quantity: int = 10, group: str = "") -> Intent:
+    price = Decimal(str(at))
+    kind = OrderType.LIMIT
+    return intent(
+        name, Side.SELL, quantity, order_type=kind, limit_price=price, time_in_force=TimeInForce.GTC, oca_group=group
+    )
+
+
+async def test_of_an_oca_group_one_is_filled_and_the_others_are_cancelled(world: World, book: Path) -> None:
+    board = Board(AAPL=100.0)
+    async with world(book, board) as heard:
+        heard.broker.send(intent("ob1.a.1", quantity=10))
+        await heard.state("ob1.a.1", IntentState.FILLED)
+        heard.broker.send(stop("ob1.a.s", 98, group="g"))
+        heard.broker.send(target("ob1.a.t", 104, group="g"))
+        heard.broker.send(stop("ob1.a.u", 90, 1, group="another"))
+        await heard.state("ob1.a.u", IntentState.WORKING)
+        board.prices["AAPL"] = 105.0
+        await heard.state("ob1.a.t", IntentState.FILLED)
+        await heard.state("ob1.a.s", IntentState.CANCELLED)
+        board.prices["AAPL"] = 95.0
+        assert heard.fills("ob1.a.s") == []
+        assert heard.updates("ob1.a.u")[-1].state is IntentState.WORKING
+        assert isinstance(await heard.broker.positions(), ConfirmedEmpty)
+
+
+async def test_an_exit_that_joins_an_oca_group_ends_what_protected_the_lot(world: World, book: Path) -> None:
+    async with world(book, Board(AAPL=100.0)) as heard:
+        heard.broker.send(intent("ob1.a.1", quantity=10))
+        await heard.state("ob1.a.1", IntentState.FILLED)
+        heard.broker.send(stop("ob1.a.s", 98, group="g"))
+        heard.broker.send(target("ob1.a.t", 104, group="g"))
+        heard.broker.send(intent("ob1.a.x", Side.SELL, 10, oca_group="g"))
+        await heard.state("ob1.a.x", IntentState.FILLED)
+        await heard.state("ob1.a.s", IntentState.CANCELLED)
+        await heard.state("ob1.a.t", IntentState.CANCELLED)
+        assert isinstance(await heard.broker.positions(), ConfirmedEmpty)
+
+
+async def test_a_part_that_is_filled_wins_its_oca_group(world: World, book: Path) -> None:
+    async with world(book, Board(AAPL=100.0), with_terms(partial_fills=True)) as heard:
+        heard.broker.send(intent("ob1.a.1", quantity=100))
+        await heard.state("ob1.a.1", IntentState.FILLED)
+        heard.broker.send(stop("ob1.a.s", 98, 100, group="g"))
+        heard.broker.send(intent("ob1.a.x", Side.SELL, 100, oca_group="g"))
+        await heard.until(lambda: bool(heard.fills("ob1.a.x")))
+        await heard.state("ob1.a.s", IntentState.CANCELLED)
+        assert heard.fills("ob1.a.x")[0].quantity < 100
+        await heard.state("ob1.a.x", IntentState.FILLED)
+
+
+async def test_no_order_joins_an_oca_group_that_has_had_its_fill(world: World, book: Path) -> None:
+    board = Board(AAPL=100.0)
+    async with world(book, board) as heard:
+        heard.broker.send(intent("ob1.a.1", quantity=10))
+        await heard.state("ob1.a.1", IntentState.FILLED)
+        heard.broker.send(stop("ob1.a.s", 98, group="g"))
+        board.prices["AAPL"] = 97.0
+        await heard.state("ob1.a.s", IntentState.FILLED)
+        heard.broker.send(intent("ob1.a.x", Side.SELL, 10, oca_group="g"))  # decided before it was told of the fill
+        refused = await heard.state("ob1.a.x", IntentState.REJECTED)
+        assert "OCA group" in refused.detail
+        assert isinstance(await heard.broker.positions(), ConfirmedEmpty)
+
+
+async def test_a_group_keeps_its_fill_in_mind_when_the_broker_starts_anew(world: World, book: Path) -> None:
+    board = Board(AAPL=100.0)
+    async with world(book, board) as heard:
+        heard.broker.send(intent("ob1.a.1", quantity=10))
+        await heard.state("ob1.a.1", IntentState.FILLED)
+        heard.broker.send(intent("ob1.a.x", Side.SELL, 10, oca_group="g"))
+        await heard.state("ob1.a.x", IntentState.FILLED)
+    async with world(book, board) as heard:
+        heard.broker.send(stop("ob1.a.s", 98, group="g"))
+        await heard.state("ob1.a.s", IntentState.REJECTED)
+
+
+async def test_every_word_on_an_order_names_its_terms_and_its_group(world: World, book: Path) -> None:
+    async with world(book, Board()) as heard:
+        heard.broker.send(stop("ob1.a.s", 98, 7, group="g"))
+        update = await heard.state("ob1.a.s", IntentState.WORKING)
+        assert (update.terms, update.oca_group) == (OrderTerms(Decimal(7), None, Decimal(98)), "g")
+        assert value(await heard.broker.orders()) == (update,)
+
+
+async def test_new_terms_are_in_force_once_they_are_named(world: World, book: Path) -> None:
+    board = Board(AAPL=100.0)
+    async with world(book, board) as heard:
+        heard.broker.send(intent("ob1.a.1", quantity=10))
+        await heard.state("ob1.a.1", IntentState.FILLED)
+        heard.broker.send(stop("ob1.a.s", 98))
+        terms = OrderTerms(Decimal(4), stop_price=Decimal("99.5"))
+        heard.broker.modify("ob1.a.s", terms)
+        await heard.until(lambda: bool(heard.updates("ob1.a.s")) and heard.updates("ob1.a.s")[-1].terms == terms)
+        heard.broker.modify("ob1.a.s", terms)  # once more changes nothing
+        board.prices["AAPL"] = 99.0
+        await heard.state("ob1.a.s", IntentState.FILLED)
+        assert [fill.quantity for fill in heard.fills("ob1.a.s")] == [4]
+
+
+@pytest.mark.parametrize(
+    ("terms", "why"),
+    [
+        (OrderTerms(Decimal(0), stop_price=Decimal(98)), "the quantity cannot be 0"),
+        (OrderTerms(Decimal(10), limit_price=Decimal(98)), "the prices do not fit a Stop order"),
+        (OrderTerms(Decimal(10), stop_price=Decimal(0)), "the prices do not fit a Stop order"),
+        (OrderTerms(Decimal(5000), stop_price=Decimal(98)), "insufficient buying power"),
+    ],
+)
+async def test_terms_that_cannot_be_leave_the_order_as_it_was(
+    world: World, book: Path, terms: OrderTerms, why: str
+) -> None:
+    async with world(book, Board(AAPL=100.0)) as heard:
+        heard.broker.send(stop("ob1.a.s", 98))
+        before = (await heard.state("ob1.a.s", IntentState.WORKING)).terms
+        heard.broker.modify("ob1.a.s", terms)
+        await heard.until(lambda: len(heard.updates("ob1.a.s")) == 2)
+        after = heard.updates("ob1.a.s")[-1]
+        assert (after.state, after.terms) == (IntentState.WORKING, before)
+        assert why in after.detail
+
+
+async def test_a_change_that_comes_after_the_fill_hears_that_it_came_too_late(world: World, book: Path) -> None:
+    async with world(book, Board(AAPL=100.0)) as heard:
+        heard.broker.send(intent("ob1.a.1"))
+        filled = await heard.state("ob1.a.1", IntentState.FILLED)
+        told = len(heard.updates("ob1.a.1"))
+        heard.broker.modify("ob1.a.1", OrderTerms(Decimal(20)))
+        await heard.until(lambda: len(heard.updates("ob1.a.1")) > told)
+        assert heard.updates("ob1.a.1")[-1] == filled
+
+
+async def test_a_change_never_takes_back_what_was_filled(world: World, book: Path) -> None:
+    async with world(book, Board(AAPL=100.0), with_terms(partial_fills=True)) as heard:
+        heard.broker.send(intent("ob1.a.1", quantity=900))
+        await heard.until(lambda: bool(heard.fills("ob1.a.1")))
+        heard.broker.modify("ob1.a.1", OrderTerms(Decimal(1)))
+        await heard.until(lambda: any(update.detail for update in heard.updates("ob1.a.1")))
+        (refused,) = (update for update in heard.updates("ob1.a.1") if "are filled" in update.detail)
+        assert refused.terms == OrderTerms(Decimal(900))
+
+
+async def test_a_change_of_an_order_that_nobody_knows_is_not_answered(world: World, book: Path) -> None:
+    async with world(book, Board(AAPL=100.0)) as heard:
+        heard.broker.modify("ob1.a.9", OrderTerms(Decimal(1)))
+        heard.broker.send(intent("ob1.a.1"))
+        await heard.state("ob1.a.1", IntentState.FILLED)
+        assert heard.updates("ob1.a.9") == []

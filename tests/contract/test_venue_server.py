@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from openbell.brokers.simulated.book import Book
 from openbell.brokers.simulated.messages import decode, encode
 from openbell.brokers.simulated.remote import RemoteVenue
 from openbell.domain.answers import ConfirmedEmpty, Unknown, Value
-from openbell.domain.orders import Fill, Intent, IntentState, Side
+from openbell.domain.orders import Fill, Intent, IntentState, OrderTerms, Side
 from openbell.market.synthetic import SyntheticMarket
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -49,6 +50,35 @@ async def test_an_order_whose_acknowledgement_is_lost_is_found_by_asking(book: P
             ("ob1.a.2", IntentState.FILLED),
         ]
         assert [fill.order_ref for fill in value(await heard.broker.fills(LONG_AGO))] == ["ob1.a.1", "ob1.a.2"]
+
+
+async def test_a_cancel_and_a_change_can_be_lost_and_asked_for_again(book: Path) -> None:
+    async with (
+        serving(book, Board(), with_terms(), "lose-cancel:nth=1", "lose-modify:nth=1") as port,
+        listening(client(port)) as heard,
+    ):
+        heard.broker.send(intent("ob1.a.1", quantity=5))
+        await heard.state("ob1.a.1", IntentState.WORKING)
+        heard.broker.modify("ob1.a.1", OrderTerms(Decimal(7)))
+        heard.broker.cancel("ob1.a.1")
+        (order,) = value(await heard.broker.orders())
+        assert (order.state, order.terms) == (IntentState.WORKING, OrderTerms(Decimal(5)))
+        heard.broker.modify("ob1.a.1", OrderTerms(Decimal(7)))
+        await heard.until(lambda: heard.updates("ob1.a.1")[-1].terms == OrderTerms(Decimal(7)))
+        heard.broker.cancel("ob1.a.1")
+        await heard.state("ob1.a.1", IntentState.CANCELLED)
+
+
+async def test_the_back_door_tells_every_fill(book: Path) -> None:
+    async with (
+        serving(book, Board(AAPL=100.0), with_terms()) as port,
+        listening(client(port)) as heard,
+        administering(port) as admin,
+    ):
+        heard.broker.send(intent("ob1.a.1", quantity=5))
+        await heard.state("ob1.a.1", IntentState.FILLED)
+        (fill,) = (await admin.ask("executions"))["value"]
+        assert (fill["order_ref"], fill["symbol"], fill["side"], fill["quantity"]) == ("ob1.a.1", "AAPL", "Buy", "5")
 
 
 async def test_an_order_is_known_after_a_drop_only_if_it_was_recorded(book: Path) -> None:

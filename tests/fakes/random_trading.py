@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -11,10 +11,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from openbell.brokers.simulated.venue import Happened, OrderRequest, Terms, Venue
 from openbell.domain.bars import Quote
-from openbell.domain.orders import Fill, IntentState, OrderType, OrderUpdate, Side, TimeInForce
+from openbell.domain.orders import Fill, IntentState, OrderTerms, OrderType, OrderUpdate, Side, TimeInForce
 
 START = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)
 SYMBOLS = st.sampled_from(["AAPL", "IBM"])
+LEVELS = st.integers(97, 103)
 KINDS = st.sampled_from([OrderType.MARKET, OrderType.MARKET, OrderType.LIMIT, OrderType.STOP])
 
 
@@ -53,6 +54,8 @@ class TradedAtRandom(RuleBasedStateMachine):
                 assert one.event.broker_order_id not in self.final
                 if one.event.state.is_final:
                     self.final[one.event.broker_order_id] = one.event
+                ref = one.event.order_ref
+                self.sent[ref] = (self.sent[ref][0], replace(self.sent[ref][1], **asdict(one.event.terms)))
 
     @rule(
         account=st.sampled_from("ab"),
@@ -60,11 +63,20 @@ class TradedAtRandom(RuleBasedStateMachine):
         side=st.sampled_from(Side),
         quantity=st.integers(0, 60),
         kind=KINDS,
-        level=st.integers(97, 103),
+        level=LEVELS,
         life=st.sampled_from(TimeInForce),
+        group=st.sampled_from(["", "", "g", "h"]),
     )
     def an_order_arrives(
-        self, account: str, symbol: str, side: Side, quantity: int, kind: OrderType, level: int, life: TimeInForce
+        self,
+        account: str,
+        symbol: str,
+        side: Side,
+        quantity: int,
+        kind: OrderType,
+        level: int,
+        life: TimeInForce,
+        group: str,
     ) -> None:
         price = Decimal(level)
         request = replace(
@@ -73,6 +85,7 @@ class TradedAtRandom(RuleBasedStateMachine):
             limit_price=price if kind is OrderType.LIMIT else None,
             stop_price=price if kind is OrderType.STOP else None,
             time_in_force=life,
+            oca_group=group,
         )
         self.sent[request.order_ref] = (self.now, request)
         self.heard(self.venue.submit(account, request, self.now, self.now + timedelta(seconds=20)))
@@ -91,6 +104,33 @@ class TradedAtRandom(RuleBasedStateMachine):
             assert one.event.state.is_final
             self.final.setdefault(one.event.broker_order_id, one.event)
             assert self.final[one.event.broker_order_id] == one.event
+
+    @rule(
+        number=st.integers(0, 30),
+        account=st.sampled_from("ab"),
+        quantity=st.integers(0, 90),
+        level=LEVELS,
+    )
+    def a_change_arrives(self, number: int, account: str, quantity: int, level: int) -> None:
+        ref = f"r{number}"
+        if ref not in self.sent:
+            return
+        kind = self.sent[ref][1].order_type
+        price = Decimal(level)
+        terms = OrderTerms(
+            Decimal(quantity),
+            price if kind is OrderType.LIMIT else None,
+            price if kind is OrderType.STOP else None,
+        )
+        for one in self.venue.modify(account, ref, terms, self.now):
+            assert isinstance(one.event, OrderUpdate)
+            if one.event.state.is_final:
+                assert self.final[one.event.broker_order_id] == one.event
+            else:
+                before = self.sent[ref][1]
+                was = OrderTerms(before.quantity, before.limit_price, before.stop_price)
+                assert one.event.terms == (was if one.event.detail else terms)
+                self.sent[ref] = (self.now, replace(before, **asdict(one.event.terms)))
 
     @rule(symbol=SYMBOLS)
     def a_share_is_split_in_two(self, symbol: str) -> None:
@@ -118,6 +158,17 @@ class TradedAtRandom(RuleBasedStateMachine):
                 if update.state is IntentState.FILLED:
                     assert update.filled_quantity > 0
                 assert update.filled_quantity >= 0
+
+    @invariant()
+    def of_an_oca_group_one_order_is_filled_and_no_other_works(self) -> None:
+        for account in "ab":
+            for group in "gh":
+                members = [update for update in self.venue.orders(account) if update.oca_group == group]
+                filled = [update for update in members if update.filled_quantity]
+                assert len(filled) <= 1
+                if filled:
+                    working = [update for update in members if update.state is IntentState.WORKING]
+                    assert working in ([], filled)
 
     @invariant()
     def execution_ids_are_unique(self) -> None:

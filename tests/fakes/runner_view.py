@@ -11,7 +11,7 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from openbell.domain.clock import SimulatedClock
-from openbell.domain.errors import ClusterError, ManifestError, OpenbellError
+from openbell.domain.errors import ClusterError, ManifestError, NotAllowedError, OpenbellError
 from openbell.domain.limits import LockScope
 from openbell.domain.orders import IntentKind, IntentState, Side
 from openbell.domain.reasons import Reason
@@ -26,6 +26,7 @@ from openbell.web.errors import NotThereError
 from openbell.web.hub import Hub, HubSubscription
 from openbell.web.view import (
     Check,
+    CloseResult,
     ConditionView,
     ConfigView,
     EquityPoint,
@@ -225,6 +226,7 @@ class FakeRunner:
     equity: Decimal | None = Decimal("101284.55")
     acknowledges: bool = True
     fail: OpenbellError | None = None
+    closed: list[str] = field(default_factory=list)
     live: HealthView = field(default_factory=lambda: HealthView((Check("event loop", True, "lag 1 ms"),)))
     ready: HealthView = field(default_factory=lambda: HealthView((Check("journal", True, "open"),)))
     queue_length: int = 256
@@ -316,6 +318,14 @@ class FakeRunner:
 
     def strategy_types(self) -> tuple[str, ...]:
         return ("Momentum", "Crossover")
+
+    def close_position(self, position_id: str) -> CloseResult | None:
+        if all(each.position_id != position_id for each in self.portfolio().positions):
+            return None
+        if self.view_status.state is TradingState.STOPPED:
+            raise NotAllowedError(f"Position {position_id} is not closed now: the scheduler is stopped.")
+        self.closed.append(position_id)
+        return CloseResult(position_id, "AAPL is being closed at the market.")
 
     async def start(self, wait_seconds: float) -> LifecycleResult:
         return self._change("start", wait_seconds, enabled=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -20,10 +20,11 @@ from openbell.domain.answers import Answer, ConfirmedEmpty, Unknown, Value
 from openbell.domain.bars import BarSeries, Quote
 from openbell.domain.clock import SimulatedClock
 from openbell.domain.errors import BrokerError, JournalError
-from openbell.domain.orders import Fill, Intent, IntentState, OrderUpdate
+from openbell.domain.orders import Fill, Intent, IntentState, OrderTerms, OrderUpdate
 from openbell.domain.positions import BrokerPosition
 from openbell.domain.state import TradingState
 from openbell.journal import Journal
+from openbell.journal.database import journal_errors
 from openbell.journal.lock import FolderLock
 from openbell.market.calendar import calendar_for
 from openbell.resources.load import Manifest, parse_manifest
@@ -64,6 +65,7 @@ class FlakyJournal(Journal):
     def __init__(self, lock: FolderLock, thread: ThreadPoolExecutor, connection: Connection, clock: object) -> None:
         super().__init__(lock, thread, connection, clock)  # type: ignore[arg-type]
         self.is_failing = False
+        self.is_inline = False  # no thread: in a test that does thousands of writes its turns would cost the most
         self.calls: list[str] = []
         self.before: dict[str, Callable[[], None]] = {}
 
@@ -73,6 +75,10 @@ class FlakyJournal(Journal):
             self.before[doing]()
         if self.is_failing:
             raise JournalError(f"the journal failed while {doing}: the disk is full")
+        if self.is_inline:
+            await asyncio.sleep(0)
+            with journal_errors(doing), self._connection.begin():
+                return work(self._connection)
         return await super()._run(doing, work, committed)
 
 
@@ -83,6 +89,7 @@ class ScriptedBroker:
     is_connected: bool = True
     failing: BrokerError | None = None
     sent: list[Intent] = field(default_factory=list)
+    modified: list[tuple[str, OrderTerms]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     account_answer: Answer[Account] = field(
         default_factory=lambda: Value(Account("T", "USD", Decimal(100_000), Decimal(100_000), Decimal(100_000)))
@@ -124,6 +131,11 @@ class ScriptedBroker:
         self.sent.append(intent)
         if self.failing is not None:
             raise self.failing
+
+    def modify(self, order_ref: str, terms: OrderTerms) -> None:
+        if not self.is_connected:
+            raise NotSentError("not connected")
+        self.modified.append((order_ref, terms))
 
     def cancel(self, order_ref: str) -> None:
         if not self.is_connected:
@@ -219,11 +231,11 @@ class World:
         *,
         epoch: int = 1,
         clock: SimulatedClock | None = None,
-        broker: ScriptedBroker | None = None,
+        broker: Any = None,
         market: FakeMarket | None = None,
     ) -> None:
         self.clock = clock or SimulatedClock(T0)
-        self.broker = broker or ScriptedBroker()
+        self.broker: ScriptedBroker = broker or ScriptedBroker()
         self.market = market or FakeMarket({"AAPL": 100.0})
         self.fence = FakeFence(epoch)
         self.metrics = RunnerMetrics(version="test", process=False)

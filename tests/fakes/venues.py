@@ -62,6 +62,7 @@ def intent(
     stop_price: Decimal | None = None,
     time_in_force: TimeInForce = TimeInForce.DAY,
     reference_price: Decimal = Decimal(100),
+    oca_group: str = "",
 ) -> Intent:
     """An intent with everything that does not matter filled in."""
     moment = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)
@@ -82,6 +83,7 @@ def intent(
         limit_price,
         stop_price,
         time_in_force,
+        oca_group=oca_group,
     )
 
 

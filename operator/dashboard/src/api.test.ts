@@ -60,6 +60,22 @@ test("an answer that is not ours is named by its status", async () => {
   expect(await made.lifecycle("start")).toEqual({ kind: "failed", message: "The server answered 502." });
 });
 
+test("a position is closed by its own id, and the server says what happens", async () => {
+  const made = api(json(202, { status: "success", position_id: "p-a/b", message: "AAPL is being closed at the market." }));
+  made.setToken("t0ken");
+  expect(await made.close("p-a/b")).toEqual({ kind: "closing", message: "AAPL is being closed at the market." });
+  expect(requests[0]?.path).toBe("/api/positions/p-a%2Fb/close");
+  expect(requests[0]?.init).toEqual({ method: "POST", headers: { Authorization: "Bearer t0ken" } });
+});
+
+test("a position that cannot be closed now is left with the server's reason", async () => {
+  const made = api(json(409, { status: "error", message: "Position p-a is not closed now: the scheduler is stopped." }));
+  expect(await made.close("p-a")).toEqual({
+    kind: "failed",
+    message: "Position p-a is not closed now: the scheduler is stopped.",
+  });
+});
+
 test("no answer at all claims nothing", async () => {
   const made = api(() => Promise.reject(new TypeError("network")));
   expect(await made.lifecycle("stop")).toEqual({

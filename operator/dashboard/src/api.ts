@@ -3,8 +3,11 @@
 import type { LogEntry, Order, Replay, Status, Strategy } from "./types";
 
 export type Call = "start" | "stop" | "pause" | "resume";
+/** What a person may ask for with the token: a change of state, or one position closed. */
+export type Ask = { kind: "lifecycle"; call: Call } | { kind: "close"; position: string; symbol: string };
 export type Outcome =
   | { kind: "done"; generation: number | null; acknowledged: boolean }
+  | { kind: "closing"; message: string }
   | { kind: "token-needed"; message: string }
   | { kind: "failed"; message: string };
 
@@ -34,9 +37,23 @@ export class Api {
   }
 
   async lifecycle(call: Call): Promise<Outcome> {
+    return this.write(`/api/scheduler/${call}?wait=${WAIT_SECONDS}`, async (response) => {
+      const body = (await response.json()) as { generation: number | null; acknowledged: boolean };
+      return { kind: "done", ...body };
+    });
+  }
+
+  async close(position: string): Promise<Outcome> {
+    return this.write(`/api/positions/${encodeURIComponent(position)}/close`, async (response) => {
+      const { message } = (await response.json()) as { message: string };
+      return { kind: "closing", message };
+    });
+  }
+
+  private async write(path: string, read: (response: Response) => Promise<Outcome>): Promise<Outcome> {
     const token = this.around.storage.getItem(TOKEN_KEY);
     try {
-      const response = await this.around.fetch(`/api/scheduler/${call}?wait=${WAIT_SECONDS}`, {
+      const response = await this.around.fetch(path, {
         method: "POST",
         headers: token === null ? {} : { Authorization: `Bearer ${token}` },
       });
@@ -45,8 +62,7 @@ export class Api {
         return { kind: "token-needed", message: token === null ? "" : await sentence(response) };
       }
       if (!response.ok) return { kind: "failed", message: await sentence(response) };
-      const body = (await response.json()) as { generation: number | null; acknowledged: boolean };
-      return { kind: "done", ...body };
+      return await read(response);
     } catch {
       return { kind: "failed", message: "The server cannot be reached; nothing is known to have changed." };
     }

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from "vitest";
-import { connection, dataAge, isStale, model, pillOf, statusReadAt, tick, tradeText } from "./store";
+import { connection, dataAge, isStale, model, noticeOf, pillOf, statusReadAt, tick, tradeText } from "./store";
 import { model as facts, status } from "./testing";
 import type { Trade } from "./types";
 
@@ -63,4 +63,21 @@ test("a trade is told in one sentence", () => {
   };
   expect(tradeText(trade)).toBe("Sold 40 AAPL at 249.1 (loss 51.50)");
   expect(tradeText({ ...trade, side: "Buy", pnl: null })).toBe("Bought 40 AAPL at 249.1");
+});
+
+test("a person is told what came of what they asked", () => {
+  const pause = { kind: "lifecycle", call: "pause" } as const;
+  const close = { kind: "close", position: "p-a", symbol: "AAPL" } as const;
+  expect(noticeOf(pause, { kind: "done", generation: 2, acknowledged: true })?.text).toBe(
+    "Paused; the runner has acknowledged it.",
+  );
+  expect(noticeOf(pause, { kind: "done", generation: 2, acknowledged: false })?.text).toBe(
+    "Pause is asked for; the runner has not acknowledged it yet.",
+  );
+  expect(noticeOf(close, { kind: "closing", message: "AAPL is being closed at the market." })).toEqual({
+    tone: "info",
+    text: "AAPL is being closed at the market.",
+  });
+  expect(noticeOf(close, { kind: "failed", message: "Not now." })).toEqual({ tone: "error", text: "Not now." });
+  expect(noticeOf(close, { kind: "token-needed", message: "" })).toBeNull();
 });

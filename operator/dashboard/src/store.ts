@@ -1,7 +1,7 @@
 /** What the page shows, as signals, and what it may do. */
 
 import { computed, signal } from "@preact/signals";
-import { Api, type Call } from "./api";
+import { Api, type Ask, type Call, type Outcome } from "./api";
 import { duration } from "./format";
 import type { Model } from "./model";
 import { Pace } from "./pace";
@@ -20,9 +20,13 @@ export const logsOpen = signal(true);
 export const tick = signal(Date.now());
 export const statusReadAt = signal(Date.now());
 
-export type Dialog = { kind: "none" } | { kind: "stop" } | { kind: "token"; call: Call; message: string };
+export type Dialog =
+  | { kind: "none" }
+  | { kind: "stop" }
+  | { kind: "close"; position: string; symbol: string }
+  | { kind: "token"; ask: Ask; message: string };
 export const dialog = signal<Dialog>({ kind: "none" });
-export const pending = signal<Call | null>(null);
+export const pending = signal<Call | "close" | null>(null);
 export interface Notice {
   tone: "info" | "error";
   text: string;
@@ -59,6 +63,17 @@ export function tradeText(trade: Trade): string {
   const verb = trade.side === "Buy" ? "Bought" : "Sold";
   const result = trade.pnl === null ? "" : ` (${Number(trade.pnl) < 0 ? "loss" : "gain"} ${Math.abs(Number(trade.pnl)).toFixed(2)})`;
   return `${verb} ${trade.quantity} ${trade.symbol} at ${trade.price}${result}`;
+}
+
+/** What a person is told of an answer; null where the token has to be asked for first. */
+export function noticeOf(ask: Ask, outcome: Outcome): Notice | null {
+  if (outcome.kind === "token-needed") return null;
+  if (outcome.kind === "failed") return { tone: "error", text: outcome.message };
+  if (outcome.kind === "closing") return { tone: "info", text: outcome.message };
+  const call = ask.kind === "lifecycle" ? ask.call : "stop";
+  return outcome.acknowledged
+    ? { tone: "info", text: `${DONE[call]}; the runner has acknowledged it.` }
+    : { tone: "info", text: `${ASKED[call]} is asked for; the runner has not acknowledged it yet.` };
 }
 
 export class Page {
@@ -109,21 +124,28 @@ export class Page {
   }
 
   async ask(call: Call): Promise<void> {
+    await this.carryOut({ kind: "lifecycle", call });
+  }
+
+  async close(position: string, symbol: string): Promise<void> {
+    await this.carryOut({ kind: "close", position, symbol });
+  }
+
+  private async carryOut(ask: Ask): Promise<void> {
     if (pending.value !== null) return;
     dialog.value = { kind: "none" };
-    pending.value = call;
-    const outcome = await this.api.lifecycle(call);
+    pending.value = ask.kind === "close" ? "close" : ask.call;
+    const outcome = await (ask.kind === "close" ? this.api.close(ask.position) : this.api.lifecycle(ask.call));
     pending.value = null;
-    if (outcome.kind === "token-needed") dialog.value = { kind: "token", call, message: outcome.message };
-    else if (outcome.kind === "failed") this.say({ tone: "error", text: outcome.message });
-    else if (outcome.acknowledged) this.say({ tone: "info", text: `${DONE[call]}; the runner has acknowledged it.` });
-    else this.say({ tone: "info", text: `${ASKED[call]} is asked for; the runner has not acknowledged it yet.` });
+    const told = noticeOf(ask, outcome);
+    if (told !== null) this.say(told);
+    else if (outcome.kind === "token-needed") dialog.value = { kind: "token", ask, message: outcome.message };
     void this.refresh();
   }
 
-  async useToken(token: string, call: Call): Promise<void> {
+  async useToken(token: string, ask: Ask): Promise<void> {
     this.api.setToken(token);
-    await this.ask(call);
+    await this.carryOut(ask);
   }
 
   dismiss(): void {

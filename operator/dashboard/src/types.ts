@@ -86,7 +86,7 @@ export interface TradeSignal {
 
 export interface Order {
   order_ref: string;
-  kind: "Entry" | "Exit";
+  kind: "Entry" | "Exit" | "Protective";
   strategy: string;
   symbol: string;
   side: "Buy" | "Sell";

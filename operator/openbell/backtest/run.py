@@ -322,7 +322,7 @@ class Backtest:
             desk.place(intents, now)
 
     def _leave(self, position: Position, found: Exit, held: dict[str, Decimal], now: datetime) -> Iterator[Intent]:
-        quantity = exit_quantity(position, held.get(position.symbol, ZERO))
+        quantity = min(found.quantity, exit_quantity(position, held.get(position.symbol, ZERO)))
         if quantity > 0:
             at = self.desk.price_of(position.symbol) or position.best_price
             limited = replace(found, quantity=quantity)

@@ -1,7 +1,7 @@
 """Which bars a position surely lives through: a bound on numbers, so that the exit rules need not be asked.
 
-The levels are the engine's own (`engine.exits.levels`). A bar that comes near one is not judged here: it is stepped
-through, and the rules decide.
+The levels are the engine's own (`engine.exits.levels`, `next_rung`). A bar that comes near one is not judged here: it
+is stepped through, and the rules decide.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from openbell.backtest.timeline import Track
 from openbell.domain.money import price
 from openbell.domain.positions import Position
-from openbell.engine.exits import levels, ratchet
+from openbell.engine.exits import levels, next_rung, ratchet
 
 # Prices are compared as money of four places; nearer than this to a level is near.
 NEAR = 0.001
@@ -82,6 +82,10 @@ def watch(position: Position, track: Track, *, hours_only: bool) -> Watch:
 def limits(position: Position) -> tuple[float, float]:
     """Prices that a bar must stay between for the position to be left alone, with a margin."""
     stop, target = levels(position)
+    rung = next_rung(position)
+    if rung is not None:  # a part is left on the way to the target, or beyond it where a person wrote it so
+        nearer = min if position.quantity > 0 else max
+        target = rung if target is None else nearer(target, rung)
     lower, upper = (stop, target) if position.quantity > 0 else (target, stop)
     below = float("-inf") if lower is None else _away(float(lower), 1.0)
     above = float("inf") if upper is None else _away(float(upper), -1.0)

@@ -10,12 +10,12 @@ from typing import Protocol, TypeAlias
 from openbell.domain.account import Account
 from openbell.domain.answers import Answer
 from openbell.domain.errors import BrokerError
-from openbell.domain.orders import Fill, Intent, OrderUpdate
+from openbell.domain.orders import Fill, Intent, OrderTerms, OrderUpdate
 from openbell.domain.positions import BrokerPosition
 
 
 class NotSentError(BrokerError):
-    """Raised by `send` and `cancel` when, for certain, nothing was handed over. Anything else is in doubt."""
+    """Raised by `send`, `modify` and `cancel` when, for certain, nothing was handed over. Anything else is in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,20 @@ class Broker(Protocol):
         ...
 
     def send(self, intent: Intent) -> None:
-        """Hand the order's bytes over, without awaiting anything. Raises NotSentError where it certainly did not."""
+        """Hand the order's bytes over, without awaiting anything. Raises NotSentError where it certainly did not.
+
+        Orders with one `oca_group` exclude each other: once one of them has a fill, also of a part, the broker cancels
+        the others and takes no further one into the group.
+        """
+        ...
+
+    def modify(self, order_ref: str, terms: OrderTerms) -> None:
+        """Ask for new terms of an order that works. Raises NotSentError where it certainly did not ask.
+
+        Three things can come of it. A later OrderUpdate names these terms: it was done. One says that the order is
+        over: it came too late. Anything else leaves it open, an update that names other terms included, for that may
+        be older than the question. The same terms may be asked for again.
+        """
         ...
 
     def cancel(self, order_ref: str) -> None:

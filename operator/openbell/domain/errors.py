@@ -33,6 +33,10 @@ class NotLeadingError(OpenbellError):
     """The lease is not ours, or its deadline has passed: nothing may be sent."""
 
 
+class NotAllowedError(OpenbellError):
+    """What a person asked for is held back by a state that a person or the lease has brought about."""
+
+
 class ClusterError(OpenbellError):
     """The Kubernetes API refused or failed; carries the HTTP status where there is one."""
 

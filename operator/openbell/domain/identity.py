@@ -1,6 +1,7 @@
 """Who an order is, whatever happens to the process that sent it.
 
-An entry is identified by (owner, strategy, symbol, bar time, action); an exit by (owner, position, sequence).
+An entry is identified by (owner, strategy, symbol, bar time, action); an exit by (owner, position, sequence); a
+protective order by (owner, position, stop or target, revision), where each one placed has the next revision.
 The reference that travels to the broker is `ob1.<owner tag>.<base32 of the hash>`, at most 32 characters, so that
 an order can be recognised as ours even when the journal is lost.
 """
@@ -10,12 +11,20 @@ from __future__ import annotations
 import base64
 import hashlib
 from datetime import UTC, datetime
+from enum import StrEnum
 
 from openbell.domain.signals import Action
 
 PREFIX = "ob1"
 OWNER_TAG_LENGTH = 8
 HASH_LENGTH = 19  # characters of base32 = 95 bits: ob1. + 8 + . + 19 = 32 characters
+
+
+class Leg(StrEnum):
+    """Which of a lot's protective orders one is."""
+
+    STOP = "s"
+    TARGET = "t"
 
 
 def _digest(parts: tuple[str, ...], length: int) -> str:
@@ -40,6 +49,16 @@ def entry_ref(owner: str, strategy: str, symbol: str, bar_time: datetime, action
 def exit_ref(owner: str, position_id: str, sequence: int) -> str:
     """The reference of the n-th exit of a position."""
     return f"{PREFIX}.{owner}.{_digest(('exit', position_id, str(sequence)), HASH_LENGTH)}"
+
+
+def protective_ref(owner: str, position_id: str, leg: Leg, revision: int) -> str:
+    """The reference of a lot's protective stop or target."""
+    return f"{PREFIX}.{owner}.{_digest(('protect', position_id, leg.value, str(revision)), HASH_LENGTH)}"
+
+
+def oca_group(owner: str, position_id: str, revision: int) -> str:
+    """The group that the protective orders placed from `revision` on share with the exits of their lot."""
+    return f"{PREFIX}.{owner}.{_digest(('oca', position_id, str(revision)), HASH_LENGTH)}"
 
 
 def position_id(entry_order_ref: str) -> str:

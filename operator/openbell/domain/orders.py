@@ -36,10 +36,14 @@ class TimeInForce(StrEnum):
 
 
 class IntentKind(StrEnum):
-    """Entry opens or increases; Exit only ever reduces."""
+    """Entry opens or increases; Exit and Protective only ever reduce.
+
+    An exit leaves now; a protective order rests at the broker beside an open lot, for the time when nobody watches.
+    """
 
     ENTRY = "Entry"
     EXIT = "Exit"
+    PROTECTIVE = "Protective"
 
 
 class IntentState(StrEnum):
@@ -62,11 +66,21 @@ FINAL_STATES = frozenset({IntentState.FILLED, IntentState.CANCELLED, IntentState
 
 
 @dataclass(frozen=True, slots=True)
+class OrderTerms:
+    """What can be changed of an order while it works. `quantity` is all of it, what was filled included."""
+
+    quantity: Decimal
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """One decision to trade, written to the journal before anything is sent.
 
     `order_ref` is its identity everywhere (see `identity`); `quantity` is positive, `side` gives the
-    direction; `position_id` names the position it opens (entry) or reduces (exit).
+    direction; `position_id` names the position it opens (entry) or reduces (exit). Of the orders that
+    share an `oca_group` (one cancels all) at most one is ever filled; empty: it is in none.
     """
 
     order_ref: str
@@ -87,11 +101,20 @@ class Intent:
     time_in_force: TimeInForce = TimeInForce.DAY
     exits: str = ""  # the position's exit policy as canonical JSON, so that a restart keeps it
     confidence: float = 0.0
+    oca_group: str = ""
+
+    @property
+    def terms(self) -> OrderTerms:
+        """What of it can be changed."""
+        return OrderTerms(self.quantity, self.limit_price, self.stop_price)
 
 
 @dataclass(frozen=True, slots=True)
 class OrderUpdate:
-    """What the broker says of one order. `filled_quantity` is cumulative."""
+    """What the broker says of one order. `filled_quantity` is cumulative.
+
+    `terms` are those that the order has there now, also where they were changed since it was sent (None: not told).
+    """
 
     order_ref: str
     state: IntentState
@@ -99,6 +122,8 @@ class OrderUpdate:
     filled_quantity: Decimal = ZERO
     average_price: Decimal = ZERO
     detail: str = ""
+    terms: OrderTerms | None = None
+    oca_group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import math
 from functools import lru_cache
 
 from openbell.domain.errors import OpenbellError
-from openbell.domain.positions import ExitPolicy, TrailingStop
+from openbell.domain.positions import Escalation, ExitPolicy, ScaleOut, TrailingStop
 
 
 class ExitPolicyError(OpenbellError):
@@ -17,7 +17,7 @@ class ExitPolicyError(OpenbellError):
 @lru_cache(maxsize=1024)
 def encode_policy(policy: ExitPolicy) -> str:
     """The one text of a policy: equal policies give equal texts."""
-    trailing = policy.trailing
+    trailing, escalation = policy.trailing, policy.escalation
     return json.dumps(
         {
             "stopLoss": policy.stop_loss,
@@ -25,6 +25,10 @@ def encode_policy(policy: ExitPolicy) -> str:
             "trailing": trailing and {"activation": trailing.activation, "distance": trailing.distance},
             "maxHoldingSeconds": policy.max_holding_seconds,
             "flatBeforeCloseSeconds": policy.flat_before_close_seconds,
+            "scaleOut": [{"profit": rung.profit, "fraction": rung.fraction} for rung in policy.scale_out],
+            "escalation": escalation
+            and {"limitSeconds": escalation.limit_seconds, "limitOffsetBps": escalation.limit_offset_bps},
+            "brokerSide": policy.broker_side,
         },
         sort_keys=True,
         separators=(",", ":"),
@@ -33,16 +37,22 @@ def encode_policy(policy: ExitPolicy) -> str:
 
 
 def decode_policy(text: str) -> ExitPolicy:
-    """The policy of a text made by `encode_policy`. Raises ExitPolicyError for anything else."""
+    """The policy of a text made by `encode_policy`, of this version or one before. Raises ExitPolicyError."""
     try:
         stored = json.loads(text)
-        trailing = stored["trailing"]
+        trailing, escalation = stored["trailing"], stored.get("escalation")
         return ExitPolicy(
             stop_loss=_ratio(stored["stopLoss"]),
             take_profit=_ratio(stored["takeProfit"]),
             trailing=trailing and TrailingStop(_number(trailing["activation"]), _number(trailing["distance"])),
             max_holding_seconds=int(stored["maxHoldingSeconds"]),
             flat_before_close_seconds=int(stored["flatBeforeCloseSeconds"]),
+            scale_out=tuple(
+                ScaleOut(_number(rung["profit"]), _number(rung["fraction"])) for rung in stored.get("scaleOut", ())
+            ),
+            escalation=escalation
+            and Escalation(int(escalation["limitSeconds"]), _number(escalation["limitOffsetBps"])),
+            broker_side=bool(stored.get("brokerSide", False)),
         )
     except (ValueError, TypeError, KeyError) as error:
         raise ExitPolicyError(f"the exit policy {text!r} is not one that this version writes ({error!r})") from error

@@ -18,14 +18,37 @@ class TrailingStop:
 
 
 @dataclass(frozen=True, slots=True)
+class ScaleOut:
+    """One rung: at this profit (ratio of the entry price), this fraction of what was opened is left."""
+
+    profit: float
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Escalation:
+    """An exit without haste is first a limit order for so many seconds, so far through the touch; then a market one."""
+
+    limit_seconds: int
+    limit_offset_bps: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ExitPolicy:
-    """When a position is left. Ratios of the entry price; None or 0 seconds = this rule is off."""
+    """When and how a position is left. Ratios of the entry price; None or 0 seconds = this rule is off.
+
+    `scale_out` rungs ascend in profit, and their fractions come to less than 1. `broker_side`: a stop (and a target)
+    rests at the broker beside the lot.
+    """
 
     stop_loss: float | None = 0.02
     take_profit: float | None = 0.04
     trailing: TrailingStop | None = None
     max_holding_seconds: int = 0
     flat_before_close_seconds: int = 0
+    scale_out: tuple[ScaleOut, ...] = ()
+    escalation: Escalation | None = None
+    broker_side: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +56,8 @@ class Position:
     """An open lot of one strategy. `quantity` is signed (short < 0); prices in account currency.
 
     `best_price` is the most favourable price seen since the entry, which trailing stops hang from.
-    `exit_sequence` counts the exits ever tried, so that each has an identity of its own. `opened_quantity` and
+    `exit_sequence` counts the exits ever tried and `protection_revision` the protective orders, so that each has an
+    identity of its own. `opened_quantity` and
     `opened_notional` sum the entry fills (positive), `closed_notional` the exit fills, for the round trip's record.
     """
 
@@ -51,6 +75,7 @@ class Position:
     opened_quantity: Decimal = ZERO
     opened_notional: Decimal = ZERO
     closed_notional: Decimal = ZERO
+    protection_revision: int = 0
 
     @property
     def is_open(self) -> bool:

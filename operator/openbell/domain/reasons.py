@@ -169,10 +169,12 @@ class ExitReason(StrEnum):
 
     STOP_LOSS = "STOP_LOSS"
     TAKE_PROFIT = "TAKE_PROFIT"
+    PARTIAL_TARGET = "PARTIAL_TARGET"
     TRAILING_STOP = "TRAILING_STOP"
     MAX_HOLDING = "MAX_HOLDING"
     SESSION_CLOSE = "SESSION_CLOSE"
     SIGNAL = "SIGNAL"
+    MANUAL = "MANUAL"
     FLATTEN = "FLATTEN"
     BROKER = "BROKER"
     UNRECORDED = "UNRECORDED"
@@ -185,10 +187,12 @@ class ExitReason(StrEnum):
 EXIT_TEXTS: dict[ExitReason, str] = {
     ExitReason.STOP_LOSS: "the loss reached the stop",
     ExitReason.TAKE_PROFIT: "the profit reached the target",
+    ExitReason.PARTIAL_TARGET: "the profit reached a step of exits.scaleOut, and a part was left",
     ExitReason.TRAILING_STOP: "the price fell back from its best by the trailing distance",
     ExitReason.MAX_HOLDING: "the position was held for its longest time",
     ExitReason.SESSION_CLOSE: "the session is about to close",
     ExitReason.SIGNAL: "the strategy's signal closed or reduced it",
+    ExitReason.MANUAL: "a person asked for it",
     ExitReason.FLATTEN: "the scheduler was stopped with its positions flattened",
     ExitReason.BROKER: "the broker reduced the position without an order of ours",
     ExitReason.UNRECORDED: "an order of ours, sent while the journal could not be written, so that its reason is lost",

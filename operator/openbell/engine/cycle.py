@@ -12,14 +12,15 @@ from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
 
+from openbell.domain.bars import Quote
 from openbell.domain.identity import entry_ref, exit_ref, position_id
 from openbell.domain.money import ZERO
-from openbell.domain.orders import Intent, IntentKind, Side
+from openbell.domain.orders import Intent, IntentKind, OrderType, Side
 from openbell.domain.policies import encode_policy
 from openbell.domain.positions import ExitPolicy, Position
 from openbell.domain.reasons import ExitReason, Reason
 from openbell.domain.signals import Action, Signal
-from openbell.engine.exits import Exit, exit_quantity, is_exit
+from openbell.engine.exits import Exit, exit_quantity, is_exit, is_urgent, touch
 from openbell.engine.rank import rank_signals
 from openbell.engine.sizing import SizingRule, entry_quantity
 from openbell.risk.checks import evaluate_entry
@@ -41,8 +42,9 @@ class Tick:
     """Everything that the decisions of one tick depend on.
 
     `entry_blocked` holds each strategy's reason for opening nothing now (absent: it may open); `leaving` the ids of
-    positions whose exit is under way; `held_by_broker` its signed quantities, None where they are unknown. `ages` are
-    those of the prices, in seconds of open market.
+    positions whose exit is under way; `held_by_broker` its signed quantities, None where they are unknown; `escalated`
+    the ids of positions that a limit order was tried on in vain. `ages` are those of the prices, in seconds of open
+    market.
     """
 
     now: datetime
@@ -57,6 +59,9 @@ class Tick:
     leaving: frozenset[str]
     held_by_broker: Mapping[str, Decimal] | None = None
     ages: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    quotes: Mapping[str, Quote] = field(default_factory=dict)
+    session_close: datetime | None = None
+    escalated: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,11 @@ def _leave(tick: Tick, signal: Signal, lot: Position) -> Decision:
     side = Side.SELL if lot.quantity > 0 else Side.BUY
     found = Exit(ExitReason.SIGNAL, side, quantity, signal.reason, lot.best_price)
     price = tick.prices.get(lot.symbol, lot.best_price)
-    intent = exit_intent(lot, found, owner=tick.owner, epoch=tick.epoch, now=tick.now, price=price)
+    gently = (
+        not is_urgent(lot.policy, found.reason, tick.now, tick.session_close) and lot.position_id not in tick.escalated
+    )
+    limit = touch(lot, tick.quotes.get(lot.symbol)) if gently else None
+    intent = exit_intent(lot, found, owner=tick.owner, epoch=tick.epoch, now=tick.now, price=price, limit=limit)
     return Decision(signal, Reason.ORDERED, intent=intent)
 
 
@@ -161,8 +170,17 @@ def _open(tick: Tick, signal: Signal, view: RiskView) -> tuple[Decision, RiskVie
     return Decision(signal, Reason.ORDERED, intent=intent), reserve(view, candidate)
 
 
-def exit_intent(position: Position, found: Exit, *, owner: str, epoch: int, now: datetime, price: Decimal) -> Intent:
-    """The order by which a position is left; its identity is the position's next exit."""
+def exit_intent(
+    position: Position,
+    found: Exit,
+    *,
+    owner: str,
+    epoch: int,
+    now: datetime,
+    price: Decimal,
+    limit: Decimal | None = None,
+) -> Intent:
+    """The order by which a position is left, at the market or at `limit`; its identity is the position's next exit."""
     return Intent(
         order_ref=exit_ref(owner, position.position_id, position.exit_sequence + 1),
         kind=IntentKind.EXIT,
@@ -176,6 +194,8 @@ def exit_intent(position: Position, found: Exit, *, owner: str, epoch: int, now:
         created_at=now,
         epoch=epoch,
         reference_price=price,
+        order_type=OrderType.MARKET if limit is None else OrderType.LIMIT,
+        limit_price=limit,
     )
 
 

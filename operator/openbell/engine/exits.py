@@ -1,29 +1,30 @@
 """When a position is left. Pure: one look at one price and one clock reading.
 
 Precedence, first that holds: stop loss, trailing stop, target, holding time, close of the session, the strategy's
-own signal. The protective rules come first, so that the reason tells the worst that is true; a price that reaches
-stop and target between two looks counts as the stop (see `levels`).
+own signal, and last what leaves a part only. The protective rules come first, so that the reason tells the worst that
+is true; a price that reaches stop and target between two looks counts as the stop (see `levels`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import NamedTuple, TypeAlias
 
 from openbell.domain import money
 from openbell.domain.bars import Quote
-from openbell.domain.money import ZERO
+from openbell.domain.identity import Leg
+from openbell.domain.money import PRICE_STEP, ZERO
 from openbell.domain.orders import Side
-from openbell.domain.positions import Position
+from openbell.domain.positions import ExitPolicy, Position
 from openbell.domain.reasons import ExitReason
 from openbell.domain.signals import Action, Signal
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """Leave: the whole lot, at once. `best_price` is the ratcheted one, to be kept."""
+    """Leave: the whole lot, or with PARTIAL_TARGET a part. `best_price` is the ratcheted one, to be kept."""
 
     reason: ExitReason
     side: Side
@@ -69,12 +70,17 @@ def decide_exit(
     is_long = position.quantity > 0
     at = _usable(price, is_long)
     best = position.best_price if at is None else ratchet(position, at)
+    side = Side.SELL if is_long else Side.BUY
     found = _by_price(position, at, best) if at is not None else None
     found = found or _by_time(position, now, session_close) or _by_signal(position, now, exit_signal)
-    if found is None:
+    if found is not None:
+        reason, detail = found
+        return Exit(reason, side, abs(position.quantity), detail, best)
+    part = _by_rung(position, at) if at is not None else None
+    if part is None:
         return Hold(best)
-    reason, detail = found
-    return Exit(reason, Side.SELL if is_long else Side.BUY, abs(position.quantity), detail, best)
+    quantity, detail = part
+    return Exit(ExitReason.PARTIAL_TARGET, side, quantity, detail, best)
 
 
 def ratchet(position: Position, price: Decimal) -> Decimal:
@@ -87,6 +93,82 @@ def levels(position: Position) -> Levels:
     stops = [level for level in (_stop(position), _trail(position, position.best_price)) if level is not None]
     nearer = (max if position.quantity > 0 else min)(stops) if stops else None
     return Levels(nearer, _target(position))
+
+
+def remainders(position: Position) -> tuple[Decimal, ...]:
+    """What is left of the lot after each rung of `scale_out`: from what was opened, in whole shares.
+
+    A lot that holds no more than a rung's remainder has had that rung, whatever left it and however often.
+    """
+    opened = max(position.opened_quantity, abs(position.quantity))
+    left, found = opened, []
+    for rung in position.policy.scale_out:
+        left -= money.whole_units(opened * Decimal(repr(rung.fraction)))
+        found.append(left)
+    return tuple(found)
+
+
+def next_rung(position: Position) -> Decimal | None:
+    """The price at which the next part of the lot is left; None where nothing is left in parts any more."""
+    for rung, left in zip(position.policy.scale_out, remainders(position), strict=True):
+        if abs(position.quantity) > left:
+            return _moved(position, position.average_price, rung.profit, favourable=True)
+    return None
+
+
+def protective_prices(position: Position) -> dict[Leg, Decimal]:
+    """Prices of the orders that protect the lot at the broker, none of them before the exact rule is reached."""
+    stop, target = levels(position)
+    is_long = position.quantity > 0
+    found = {
+        Leg.STOP: stepped(stop, down=is_long) if stop is not None else ZERO,
+        Leg.TARGET: stepped(target, down=not is_long) if target is not None else ZERO,
+    }
+    return {leg: price for leg, price in found.items() if price > 0}
+
+
+def stepped(level: Decimal, *, down: bool) -> Decimal:
+    """A level as a price that can be ordered."""
+    return level.quantize(PRICE_STEP, ROUND_FLOOR if down else ROUND_CEILING)
+
+
+def protective_reason(position: Position, leg_price: Decimal | None, leg: Leg) -> ExitReason:
+    """Why a lot was left by a protective order that had this price."""
+    if leg is Leg.TARGET:
+        return ExitReason.TAKE_PROFIT
+    fixed = _stop(position)
+    is_long = position.quantity > 0
+    if fixed is None:
+        return ExitReason.TRAILING_STOP
+    if leg_price is None or position.policy.trailing is None:
+        return ExitReason.STOP_LOSS
+    beyond = leg_price - stepped(fixed, down=is_long)
+    return ExitReason.TRAILING_STOP if (beyond > 0 if is_long else beyond < 0) else ExitReason.STOP_LOSS
+
+
+URGENT = frozenset({ExitReason.STOP_LOSS, ExitReason.TRAILING_STOP, ExitReason.FLATTEN, ExitReason.MANUAL})
+CLOSE_MARGIN_SECONDS = 30
+"""So long before the session's close no exit waits as a limit order any more: what is left must still be sold."""
+
+
+def is_urgent(policy: ExitPolicy, reason: ExitReason, now: datetime, session_close: datetime | None) -> bool:
+    """Whether an exit goes to the market at once, and ends a limit order that tries it more gently."""
+    if policy.escalation is None or policy.escalation.limit_seconds <= 0 or reason in URGENT:
+        return True
+    wait = timedelta(seconds=policy.escalation.limit_seconds + CLOSE_MARGIN_SECONDS)
+    return session_close is not None and now + wait >= session_close
+
+
+def touch(position: Position, quote: Quote | None) -> Decimal | None:
+    """The price of an exit's limit order: the touch, or so far through it as the policy says. None without one."""
+    is_long = position.quantity > 0
+    at = _usable(quote, is_long)
+    escalation = position.policy.escalation
+    if at is None or escalation is None:
+        return None
+    offset = Decimal(repr(escalation.limit_offset_bps)) / 10_000
+    limit = stepped(at * (1 - offset if is_long else 1 + offset), down=is_long)
+    return limit if limit > 0 else None
 
 
 def stop_reason(position: Position) -> ExitReason:
@@ -135,6 +217,18 @@ def _by_time(position: Position, now: datetime, session_close: datetime | None) 
         flat_from = session_close - timedelta(seconds=policy.flat_before_close_seconds)
         if now >= flat_from:
             return ExitReason.SESSION_CLOSE, f"{policy.flat_before_close_seconds} s before the session's close"
+    return None
+
+
+def _by_rung(position: Position, at: Decimal) -> tuple[Decimal, str] | None:
+    """The furthest rung that the price has reached and that the lot has not had: how much to leave for it."""
+    is_long = position.quantity > 0
+    held = abs(position.quantity)
+    rungs = zip(position.policy.scale_out, remainders(position), strict=True)
+    for rung, left in reversed(tuple(rungs)):
+        level = _moved(position, position.average_price, rung.profit, favourable=True)
+        if held > left and _reached(at, level, falling=not is_long):
+            return held - left, f"price {at} reached the partial target {money.text(level)}"
     return None
 
 

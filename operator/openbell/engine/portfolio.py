@@ -42,6 +42,7 @@ def book(position: Position | None, intent: Intent, fill: Fill, policy: ExitPoli
             policy=policy,
             best_price=fill.price,
             exit_sequence=position.exit_sequence if position else 0,
+            protection_revision=position.protection_revision if position else 0,
         )
     # By direction, not by kind: after an exit that filled too much, an entry of the same trade is what closes it.
     if position.quantity * signed > 0 or (intent.kind is IntentKind.ENTRY and not position.is_open):

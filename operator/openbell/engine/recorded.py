@@ -12,7 +12,9 @@ from decimal import Decimal
 from types import MappingProxyType
 
 from openbell.domain.bars import Quote
+from openbell.domain.money import ZERO
 from openbell.domain.positions import Position
+from openbell.domain.reasons import ExitReason
 from openbell.domain.signals import Signal
 from openbell.engine.cycle import Tick
 
@@ -58,7 +60,11 @@ class EvaluationRecord:
 
 @dataclass(frozen=True, slots=True)
 class ExitRecord:
-    """One look at a position that an exit was decided at. `held` is the broker's signed quantity, None = unknown."""
+    """One look at a position that an exit was decided at. `held` is the broker's signed quantity, None = unknown.
+
+    `asked`: an exit of the whole lot that a person wants, or that had to wait. `carried` and `carried_quantity`: one
+    that a limit order has tried in vain; `in_vain` says that the last exit was such a limit order.
+    """
 
     now: datetime
     owner: str
@@ -68,6 +74,10 @@ class ExitRecord:
     session_close: datetime | None
     held: Decimal | None
     flattening: bool = False
+    asked: ExitReason | None = None
+    carried: ExitReason | None = None
+    carried_quantity: Decimal = ZERO
+    in_vain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,8 +194,16 @@ class Journal:
         work = partial(writes.split_intents, symbol=symbol, ratio=ratio, now=self._clock.now())
         await self._run("writing a split", work)
 
+    async def amend_intent(self, intent: Intent) -> None:
+        """Write what an open intent may come to, before a change of its terms is asked for: the larger quantity, the
+        policy and the entry price that its new terms stand for. Its prices follow when the broker names them.
+        """
+        work = partial(writes.amend_intent, intent=intent, now=self._clock.now())
+        await self._run("writing a change of terms", work, "journal.amendment.committed")
+
     async def save_positions(self, positions: Sequence[Position]) -> None:
-        """Write best price, policy and exit sequence of known positions; the sequence never goes back.
+        """Write best price, policy, exit sequence and protection's revision of known positions; the numbers never go
+        back.
 
         Quantity and money change by fills and adjustments only, so that an older snapshot cannot undo one.
         """
@@ -286,7 +294,10 @@ class Journal:
         return await self._run("reading fills", partial(reads.known_fill_ids, since=since))
 
     async def order_times(self, since: datetime) -> tuple[datetime, ...]:
-        """When the intents from `since` on were made, oldest first; withdrawn ones were no orders."""
+        """When the intents from `since` on were made, oldest first.
+
+        Withdrawn ones were no orders, and protective ones are no trades.
+        """
         return await self._run("reading order times", partial(reads.order_times, since=since))
 
     async def realized_pnl(self, since: datetime) -> Decimal:

@@ -26,6 +26,8 @@ JOURNAL_POINTS = (
     "journal.fill.recorded",
     "journal.fill.written",
     "journal.fill.committed",
+    "journal.amendment.written",
+    "journal.amendment.committed",
     "journal.positions.written",
     "journal.positions.committed",
     "journal.statistics.written",

@@ -11,8 +11,9 @@ from types import MappingProxyType
 from sqlalchemy import ColumnElement, Connection, or_, select, union
 
 from openbell.domain.answers import Answer, Value
+from openbell.domain.identity import exit_ref
 from openbell.domain.money import ZERO
-from openbell.domain.orders import Fill, IntentState, OrderUpdate
+from openbell.domain.orders import Fill, IntentKind, IntentState, OrderUpdate
 from openbell.domain.positions import ClosedTrade, Position
 from openbell.domain.statistics import Statistics
 from openbell.engine.lots import Gone, LotEvent, ShareSplit
@@ -90,7 +91,22 @@ def load(connection: Connection, *, since: datetime) -> JournalState:
             {row.strategy: StoredParameters(row.type, json.loads(row.document)) for row in stored}
         ),
         fills_today=fills(connection, since=since),
+        last_exits=_last_exits(connection, who.owner_tag),
     )
+
+
+def _last_exits(connection: Connection, owner: str | None) -> tuple[IntentRecord, ...]:
+    """The newest exit of each open position that was not withdrawn: whether it is to be gone on with."""
+    table = schema.positions
+    query = select(table.c.position_id, table.c.exit_sequence).where(table.c.is_open == 1, table.c.exit_sequence > 0)
+    found: list[IntentRecord] = []
+    for each in connection.execute(query).all() if owner else ():
+        for sequence in range(each.exit_sequence, 0, -1):
+            last = record(connection, order_ref=exit_ref(owner or "", each.position_id, sequence))
+            if last is not None and last.state is not IntentState.WITHDRAWN:
+                found.append(last)
+                break
+    return tuple(found)
 
 
 def orders(connection: Connection, *, limit: int) -> tuple[IntentRecord, ...]:
@@ -143,7 +159,11 @@ def order_times(connection: Connection, *, since: datetime) -> tuple[datetime, .
     table = schema.intents
     query = (
         select(table.c.created_at)
-        .where(table.c.created_at >= since, table.c.state != IntentState.WITHDRAWN.value)
+        .where(
+            table.c.created_at >= since,
+            table.c.state != IntentState.WITHDRAWN.value,
+            table.c.kind != IntentKind.PROTECTIVE.value,
+        )
         .order_by(table.c.created_at)
     )
     return tuple(connection.execute(query).scalars())

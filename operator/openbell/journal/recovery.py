@@ -12,22 +12,22 @@ What the broker did not answer changes nothing. What it answered decides each op
    symbol; the second stays in doubt until it has settled.
 3. Anything else stays in doubt.
 
-An order of ours that the journal has no intent of is an orphan, with one exception: an exit that was sent while the
-journal could not be written. Its reference is that of one of the next exits of a position that we hold.
+An order of ours that the journal has no intent of is an orphan, with one exception: an exit or a protective order that
+was sent while the journal could not be written. Its reference is that of one of the next of a position that we hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
 
 from openbell.domain.answers import Answer, Unknown, Value
-from openbell.domain.identity import exit_ref, is_ours
+from openbell.domain.identity import Leg, exit_ref, is_ours, protective_ref
 from openbell.domain.money import ZERO
-from openbell.domain.orders import Fill, Intent, IntentState, OrderUpdate
+from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, OrderType, OrderUpdate
 from openbell.domain.positions import BrokerPosition, Position
 from openbell.journal.lifecycle import after_update
 from openbell.journal.values import IntentRecord
@@ -35,7 +35,7 @@ from openbell.journal.values import IntentRecord
 T = TypeVar("T")
 
 UNRECORDED_AT_MOST = 1000
-"""Exits of one position that may have been tried while the journal could not be written: a quarter of an hour's."""
+"""Orders of one position that may have been tried while the journal could not be written: a quarter of an hour's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,19 @@ class MissingFill:
 
 
 @dataclass(frozen=True, slots=True)
-class UnrecordedExit:
-    """An exit of `position_id` that was sent and not written down, and all that the broker says of it."""
+class UnrecordedOrder:
+    """An order to leave `position_id` that was sent and not written down, and all that the broker says of it.
+
+    `sequence` is an exit's number, or a protective order's revision.
+    """
 
     order_ref: str
     position_id: str
     sequence: int
     update: OrderUpdate | None
     fills: tuple[Fill, ...]
+    kind: IntentKind = IntentKind.EXIT
+    order_type: OrderType = OrderType.MARKET
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class Recovery:
     """What follows from the comparison.
 
     Record `updates`, book `missing_fills` (oldest first). `doubtful` and `awaiting_fills` name the intents that are
-    still open questions. `unrecorded_exits` are to be taken up. `orphan_orders` and `orphan_fills` carry our owner
+    still open questions. `unrecorded` orders are to be taken up. `orphan_orders` and `orphan_fills` carry our owner
     tag, but no intent: the journal that knew them was lost. `foreign_orders` are somebody else's.
     """
 
@@ -95,15 +100,13 @@ class Recovery:
     foreign_orders: tuple[OrderUpdate, ...]
     differences: tuple[PositionDifference, ...]
     unknown: tuple[str, ...]
-    unrecorded_exits: tuple[UnrecordedExit, ...] = ()
+    unrecorded: tuple[UnrecordedOrder, ...] = ()
 
     @property
     def is_in_sync(self) -> bool:
         """Whether entries may go on once updates and fills are recorded: everything of ours is accounted for."""
         questions = (*self.unknown, *self.doubtful, *self.awaiting_fills, *self.orphan_orders, *self.orphan_fills)
-        return not (questions or self.unrecorded_exits) and all(
-            difference.is_foreign for difference in self.differences
-        )
+        return not (questions or self.unrecorded) and all(difference.is_foreign for difference in self.differences)
 
 
 def recover(
@@ -145,52 +148,62 @@ def recover(
         after = record if update is None else after_update(record, update, record.updated_at)
         if update is not None and after != record:
             updates.append(update)
-        covered = record.filled + coming >= record.intent.quantity
+        covered = record.filled + coming >= after.intent.quantity
         if after.state.is_final:
             if replace(after, filled=after.filled + coming).expects_fills:
                 awaiting.append(ref)
         elif not covered and (update is None or after.state is not IntentState.WORKING):
             doubtful.append(ref)
 
-    unrecorded = [update for ref, update in told.items() if ref not in facts.records]
+    unnamed = [update for ref, update in told.items() if ref not in facts.records]
     unknown_fills = tuple(fill for fill in unbooked if fill.order_ref not in facts.records)
-    exits = _unrecorded_exits(facts, unrecorded, unknown_fills)
-    taken_up = {found.order_ref for found in exits}
+    unrecorded = _unrecorded(facts, unnamed, unknown_fills)
+    taken_up = {found.order_ref for found in unrecorded}
     return Recovery(
         updates=tuple(updates),
         missing_fills=missing,
         doubtful=tuple(doubtful),
         awaiting_fills=tuple(awaiting),
         orphan_orders=tuple(
-            update for update in unrecorded if _is_ours(update.order_ref, facts) and update.order_ref not in taken_up
+            update for update in unnamed if _is_ours(update.order_ref, facts) and update.order_ref not in taken_up
         ),
         orphan_fills=tuple(fill for fill in unknown_fills if fill.order_ref not in taken_up),
-        foreign_orders=tuple(update for update in unrecorded if not _is_ours(update.order_ref, facts)),
+        foreign_orders=tuple(update for update in unnamed if not _is_ours(update.order_ref, facts)),
         differences=differences,
         unknown=tuple(
             f"{what}: {answer.why}"
             for what, answer in (("orders", orders), ("executions", fills), ("positions", positions))
             if isinstance(answer, Unknown)
         ),
-        unrecorded_exits=exits,
+        unrecorded=unrecorded,
     )
 
 
-def _unrecorded_exits(facts: Facts, orders: Iterable[OrderUpdate], fills: Iterable[Fill]) -> tuple[UnrecordedExit, ...]:
+def _unrecorded(facts: Facts, orders: Iterable[OrderUpdate], fills: Iterable[Fill]) -> tuple[UnrecordedOrder, ...]:
     updates = {update.order_ref: update for update in orders if _is_ours(update.order_ref, facts)}
     by_ref: dict[str, list[Fill]] = {}
     for fill in fills:
         by_ref.setdefault(fill.order_ref, []).append(fill)
     if facts.owner_tag is None or not (updates or by_ref):
         return ()
-    found: list[UnrecordedExit] = []
+    found: list[UnrecordedOrder] = []
     for position in facts.positions:
-        for sequence in range(position.exit_sequence + 1, position.exit_sequence + 1 + UNRECORDED_AT_MOST):
-            ref = exit_ref(facts.owner_tag, position.position_id, sequence)
+        for ref, sequence, kind, order_type in _next_refs(facts.owner_tag, position):
             if ref in updates or ref in by_ref:
                 told = tuple(by_ref.get(ref, ()))
-                found.append(UnrecordedExit(ref, position.position_id, sequence, updates.get(ref), told))
+                update = updates.get(ref)
+                found.append(UnrecordedOrder(ref, position.position_id, sequence, update, told, kind, order_type))
     return tuple(found)
+
+
+def _next_refs(owner: str, position: Position) -> Iterator[tuple[str, int, IntentKind, OrderType]]:
+    """References that the position's next exits and protective orders would have."""
+    name = position.position_id
+    for ahead in range(1, UNRECORDED_AT_MOST + 1):
+        sequence, revision = position.exit_sequence + ahead, position.protection_revision + ahead
+        yield exit_ref(owner, name, sequence), sequence, IntentKind.EXIT, OrderType.MARKET
+        yield protective_ref(owner, name, Leg.STOP, revision), revision, IntentKind.PROTECTIVE, OrderType.STOP
+        yield protective_ref(owner, name, Leg.TARGET, revision), revision, IntentKind.PROTECTIVE, OrderType.LIMIT
 
 
 def _items(answer: Answer[tuple[T, ...]]) -> tuple[T, ...]:

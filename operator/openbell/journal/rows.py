@@ -22,7 +22,7 @@ from openbell.journal.columns import from_micros, to_micros
 from openbell.journal.values import IntentRecord
 from openbell.risk.locks import Lock
 
-_INTENT_TEXTS = ("order_ref", "strategy", "symbol", "position_id", "reason", "exits")
+_INTENT_TEXTS = ("order_ref", "strategy", "symbol", "position_id", "reason", "exits", "oca_group")
 _INTENT_PLAIN = ("quantity", "bar_time", "created_at", "epoch", "reference_price", "limit_price", "stop_price")
 
 
@@ -69,6 +69,9 @@ def record_of(row: RowMapping) -> IntentRecord:
 def record_changes(record: IntentRecord) -> dict[str, Any]:
     """The columns of an intent's row that can change after it was decided."""
     return {
+        "quantity": record.intent.quantity,
+        "limit_price": record.intent.limit_price,
+        "stop_price": record.intent.stop_price,
         "state": record.state.value,
         "filled": record.filled,
         "reported": record.reported,
@@ -94,6 +97,7 @@ _POSITION_COLUMNS = (
     "opened_quantity",
     "opened_notional",
     "closed_notional",
+    "protection_revision",
 )
 
 

@@ -54,6 +54,7 @@ intents = Table(
     Column("time_in_force", Text, nullable=False),
     Column("exits", Text, nullable=False),
     Column("confidence", REAL().with_variant(DOUBLE_PRECISION(), "postgresql"), nullable=False),
+    Column("oca_group", Text, nullable=False, server_default=""),
     Column("state", Text, nullable=False),
     Column("filled", DecimalText, nullable=False),
     Column("reported", DecimalText, nullable=False),
@@ -102,6 +103,7 @@ positions = Table(
     Column("opened_quantity", DecimalText, nullable=False),
     Column("opened_notional", DecimalText, nullable=False),
     Column("closed_notional", DecimalText, nullable=False),
+    Column("protection_revision", Integer, nullable=False, server_default="0"),
     Column("is_open", Integer, nullable=False),
     check("names_given", "length(symbol) > 0 AND length(strategy) > 0 AND length(position_id) > 0"),
     *number("quantity"),
@@ -113,6 +115,7 @@ positions = Table(
     *number("opened_notional", ">= 0"),
     *number("closed_notional", ">= 0"),
     check("exit_sequence_not_negative", "exit_sequence >= 0"),
+    check("protection_revision_not_negative", "protection_revision >= 0"),
     *either(
         "flat_is_closed",
         sqlite="is_open = (CAST(quantity AS REAL) <> 0)",

@@ -85,7 +85,7 @@ class JournalState:
     """Everything that a runner needs to go on after a restart.
 
     `positions` are the open ones and those that an open intent still points at (flat, but an exit's sequence
-    must go on); `fills` are those since the time asked for.
+    must go on); `fills` are those since the time asked for; `last_exits` are the newest exits of open positions.
     """
 
     owner_tag: str | None
@@ -95,3 +95,4 @@ class JournalState:
     statistics: Statistics
     parameters: Mapping[str, StoredParameters]
     fills_today: tuple[Fill, ...]
+    last_exits: tuple[IntentRecord, ...] = ()

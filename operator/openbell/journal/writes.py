@@ -7,7 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Table, case, insert, select
+from sqlalchemy import Column, ColumnElement, Connection, Table, case, insert, select
 from sqlalchemy import update as update_rows
 
 from openbell.domain.errors import JournalError, StaleEpochError
@@ -93,12 +93,20 @@ def split_intents(connection: Connection, *, symbol: str, ratio: Decimal, now: d
     for record in reads.open_records(connection):
         if record.intent.symbol == symbol:
             split = after_split(record, ratio, now)
-            priced = {
-                name: getattr(split.intent, name)
-                for name in ("quantity", "reference_price", "limit_price", "stop_price")
-            }
+            priced = {"reference_price": split.intent.reference_price}
             connection.execute(update_rows(table).where(table.c.order_ref == split.intent.order_ref).values(priced))
             _write_record(connection, split)
+
+
+def amend_intent(connection: Connection, *, intent: Intent, now: datetime) -> None:
+    """Write what an open intent may come to by a change of its terms, before that is asked for."""
+    table = schema.intents
+    connection.execute(
+        update_rows(table)
+        .where(table.c.order_ref == intent.order_ref, table.c.is_open == 1)
+        .values(quantity=intent.quantity, exits=intent.exits, reference_price=intent.reference_price, updated_at=now)
+    )
+    reach("journal.amendment.written")
 
 
 def record_fill(
@@ -170,12 +178,20 @@ def _write_position(connection: Connection, position: Position, before: Position
     if before is None:
         connection.execute(insert(schema.positions).values(rows.position_row(position)))
         return
-    # An exit's identity comes from the sequence: it must not be used twice, whatever the caller remembers.
-    kept = replace(position, exit_sequence=max(position.exit_sequence, before.exit_sequence))
+    # Identities come from these numbers: none must be used twice, whatever the caller remembers.
+    kept = replace(
+        position,
+        exit_sequence=max(position.exit_sequence, before.exit_sequence),
+        protection_revision=max(position.protection_revision, before.protection_revision),
+    )
     table = schema.positions
     connection.execute(
         update_rows(table).where(table.c.position_id == position.position_id).values(rows.position_row(kept))
     )
+
+
+def _larger(column: Column[int], given: int) -> ColumnElement[int]:
+    return case((column > given, column), else_=given)
 
 
 def save_positions(connection: Connection, *, positions: tuple[Position, ...]) -> None:
@@ -188,10 +204,8 @@ def save_positions(connection: Connection, *, positions: tuple[Position, ...]) -
             .values(
                 best_price=position.best_price,
                 policy=encode_policy(position.policy),
-                exit_sequence=case(
-                    (table.c.exit_sequence > position.exit_sequence, table.c.exit_sequence),
-                    else_=position.exit_sequence,
-                ),
+                exit_sequence=_larger(table.c.exit_sequence, position.exit_sequence),
+                protection_revision=_larger(table.c.protection_revision, position.protection_revision),
             )
         )
         if changed.rowcount == 0:

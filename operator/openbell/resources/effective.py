@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -13,6 +13,7 @@ from openbell.domain.state import TradingState, safer
 from openbell.resources.policies import ExitsOverrides, SizingOverrides, SizingSpec
 from openbell.resources.scheduler import SchedulerSpec
 from openbell.resources.strategy import Execution, StrategySpec
+from openbell.resources.surroundings import MarketDataType, Mode
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ class StrategySettings:
 def effective_settings(scheduler: SchedulerSpec, strategy: StrategySpec) -> StrategySettings:
     """The strategy's own settings where it has them, else the scheduler's; the state is the safer of both.
 
-    Raises ManifestError where the strategy's sizing does not fit onto the scheduler's.
+    Raises ManifestError where the strategy's sizing or exits do not fit onto the scheduler's.
     """
     try:
         sizing = (strategy.sizing or SizingOverrides()).over(scheduler.sizing)
@@ -49,6 +50,8 @@ def effective_settings(scheduler: SchedulerSpec, strategy: StrategySpec) -> Stra
             "spec.sizing over the scheduler's gives minFraction above maxFraction; set both in the strategy"
         ) from error
     exits = (strategy.exits or ExitsOverrides()).over(scheduler.exits)
+    if scheduler.mode is Mode.LIVE and not exits.broker_side:
+        raise ManifestError("spec.exits.brokerSide must not be false where the scheduler's spec.mode is Live")
     return StrategySettings(
         state=safer(scheduler.asked_state(), strategy.asked_state()),
         bar_seconds=strategy.bar_seconds,
@@ -58,8 +61,19 @@ def effective_settings(scheduler: SchedulerSpec, strategy: StrategySpec) -> Stra
         priority=strategy.priority,
         execution=strategy.execution,
         sizing=sizing,
-        exits=exits.to_policy(),
+        exits=_replayed(exits.to_policy())
+        if scheduler.market_data.type is MarketDataType.REPLAY
+        else exits.to_policy(),
     )
+
+
+def _replayed(policy: ExitPolicy) -> ExitPolicy:
+    """Nothing rests at a broker in a replay, and nothing waits at a limit: its trades are those of a backtest.
+
+    Its process cannot be missed by its broker, and its own exits fill at the prices of the levels already; an order at
+    the venue would be filled in another sequence, with another slippage.
+    """
+    return replace(policy, broker_side=False, escalation=None)
 
 
 def _or(own: T | None, inherited: T) -> T:

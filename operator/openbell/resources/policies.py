@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from openbell.domain.positions import ExitPolicy, TrailingStop
-from openbell.resources.common import Bool, Model, PositiveMoney, Ratio, Rule, whole
+from openbell.domain.positions import Escalation, ExitPolicy, ScaleOut, TrailingStop
+from openbell.resources.common import Bool, Model, PositiveMoney, Ratio, Rule, list_type, whole
 
 YEAR_SECONDS = 31_536_000
 
 ProfitRatio = Annotated[float, Field(strict=True, ge=0, le=10)]
 HoldingSeconds = Annotated[int, Field(strict=True, ge=0, le=YEAR_SECONDS), whole]
+LimitSeconds = Annotated[int, Field(strict=True, ge=0, le=3600), whole]
 CloseSeconds = Annotated[int, Field(strict=True, ge=0, le=86_400), whole]
 
 _FRACTIONS_ORDERED = "spec.sizing.minFraction must not be above spec.sizing.maxFraction"
@@ -59,7 +61,8 @@ class StopPolicy(Model):
 
     positions: StoppedPositions = Field(
         StoppedPositions.KEEP,
-        description="Keep: positions stay open, without exits. Flatten: they are closed at the market first.",
+        description="Keep: positions stay open, without exits but for the stops that rest at the broker. "
+        "Flatten: they are closed at the market first.",
     )
     runner: StoppedRunner = Field(
         StoppedRunner.KEEP,
@@ -162,8 +165,80 @@ class TrailingSpec(Model):
         return TrailingStop(self.activation, self.distance) if self.distance else None
 
 
+class ScaleOutSpec(Model):
+    """One step in which a part of a position is left."""
+
+    profit: Annotated[float, Field(strict=True, gt=0, le=10)] = Field(
+        description="Profit, as a ratio of the entry price, at which the part is left."
+    )
+    fraction: Annotated[float, Field(strict=True, gt=0, lt=1)] = Field(
+        description="How much of what was opened is left then, in whole shares, rounded down."
+    )
+
+
+class EscalationSpec(Model):
+    """How an exit without haste is ordered: at a limit first, and at the market when that is not filled in time.
+
+    Stops, trailing stops, flattening, a person's order to close and the last seconds before the close never wait, nor
+    does anything in a replay or a backtest.
+    """
+
+    limit_seconds: LimitSeconds = Field(
+        0, description="Seconds for which a limit order is tried before the market order; 0 = market at once."
+    )
+    limit_offset_bps: Annotated[float, Field(strict=True, ge=0, le=1000)] = Field(
+        0.0,
+        description="How far through the touch the limit lies, in basis points: below the bid when selling, above "
+        "the ask when buying; 0 = at the touch.",
+    )
+
+    def to_escalation(self) -> Escalation | None:
+        """The domain's value; None where it is off."""
+        return Escalation(self.limit_seconds, self.limit_offset_bps) if self.limit_seconds else None
+
+
+ScaleOutList = Annotated[tuple[ScaleOutSpec, ...], Field(max_length=5)]
+
+_SCALE_OUT = "Parts of the position that are left on the way to the target, by ascending profit; empty = off."
+_BROKER_SIDE = (
+    "Whether a stop (and the target) rests at the broker beside each open position, for the time when no runner "
+    "watches. A replay and a backtest go without: there the exits themselves fill at the levels."
+)
+
+
+def _ascends(exits: ExitsSpec | ExitsOverrides) -> bool:
+    profits = [rung.profit for rung in exits.scale_out or ()]
+    return all(one < next_one for one, next_one in itertools.pairwise(profits))
+
+
+def _leaves_something(exits: ExitsSpec | ExitsOverrides) -> bool:
+    total = 0.0
+    for rung in exits.scale_out or ():
+        total += rung.fraction  # one by one, as CEL adds: Python's own sum() is more exact
+    return total < 1
+
+
+_SCALE_OUT_RULES = (
+    Rule(
+        cel="!has(self.scaleOut) || (self.scaleOut.map(rung, rung.profit).isSorted() && self.scaleOut.all(one, "
+        "self.scaleOut.filter(other, other.profit == one.profit).size() == 1))",
+        message="spec.exits.scaleOut must have its profits in ascending order",
+        check=_ascends,
+        field_path=".scaleOut",
+    ),
+    Rule(
+        cel="!has(self.scaleOut) || self.scaleOut.map(rung, rung.fraction).sum() < 1.0",
+        message="spec.exits.scaleOut must have fractions that come to less than 1",
+        check=_leaves_something,
+        field_path=".scaleOut",
+    ),
+)
+
+
 class ExitsSpec(Model):
     """When a position is left. Whatever comes first counts; 0 turns a rule off."""
+
+    rules: ClassVar[tuple[Rule, ...]] = _SCALE_OUT_RULES
 
     stop_loss: Ratio = Field(0.02, description="Leave at this loss, as a ratio of the entry price; 0 = off.")
     take_profit: ProfitRatio = Field(0.04, description="Leave at this profit, as a ratio of the entry price; 0 = off.")
@@ -172,6 +247,11 @@ class ExitsSpec(Model):
     flat_before_close_seconds: CloseSeconds = Field(
         0, description="Leave so many seconds before the session closes; 0 = positions may stay overnight."
     )
+    scale_out: ScaleOutList = Field((), description=_SCALE_OUT, json_schema_extra=list_type("atomic"))
+    escalation: EscalationSpec = Field(
+        default_factory=EscalationSpec, description="Exits without haste go as a limit order first."
+    )
+    broker_side: Bool = Field(True, description=_BROKER_SIDE)
 
     def to_policy(self) -> ExitPolicy:
         """The domain's exit policy, in which None stands for a rule that is off."""
@@ -181,11 +261,16 @@ class ExitsSpec(Model):
             trailing=self.trailing.to_stop() if self.trailing else None,
             max_holding_seconds=self.max_holding_seconds,
             flat_before_close_seconds=self.flat_before_close_seconds,
+            scale_out=tuple(ScaleOut(rung.profit, rung.fraction) for rung in self.scale_out),
+            escalation=self.escalation.to_escalation(),
+            broker_side=self.broker_side,
         )
 
 
 class ExitsOverrides(Model):
     """A strategy's own exits; what is left out is its scheduler's."""
+
+    rules: ClassVar[tuple[Rule, ...]] = _SCALE_OUT_RULES
 
     stop_loss: Ratio | None = Field(None, description="Leave at this loss, as a ratio of the entry price; 0 = off.")
     take_profit: ProfitRatio | None = Field(
@@ -198,6 +283,15 @@ class ExitsOverrides(Model):
     flat_before_close_seconds: CloseSeconds | None = Field(
         None, description="Leave so many seconds before the session closes; 0 = positions may stay overnight."
     )
+    scale_out: ScaleOutList | None = Field(
+        None,
+        description="Parts of the position that are left on the way to the target, instead of all of the scheduler's.",
+        json_schema_extra=list_type("atomic"),
+    )
+    escalation: EscalationSpec | None = Field(
+        None, description="Exits without haste go as a limit order first; limitSeconds 0 turns the scheduler's off."
+    )
+    broker_side: Bool | None = Field(None, description=_BROKER_SIDE)
 
     def over(self, base: ExitsSpec) -> ExitsSpec:
         """`base` with what is set here."""

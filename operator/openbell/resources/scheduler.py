@@ -50,6 +50,12 @@ class SchedulerSpec(Model):
             field_path=".marketData.type",
         ),
         Rule(
+            cel="!(self.mode == 'Live' && !self.exits.brokerSide)",
+            message="spec.exits.brokerSide must be true when spec.mode is Live",
+            check=lambda spec: spec.mode is not Mode.LIVE or spec.exits.broker_side,
+            field_path=".exits.brokerSide",
+        ),
+        Rule(
             cel="!(self.marketData.type == 'Replay' && self.broker.simulated.address != '')",
             message="spec.broker.simulated.address is not allowed when spec.marketData.type is Replay",
             check=lambda spec: (

@@ -185,6 +185,8 @@ class _Auditor:
         for ref, intent in self._intents.items():
             if ref in self._derived or ref in self._accounted:
                 continue
+            if intent.kind is IntentKind.PROTECTIVE:
+                continue  # no decision of a tick: it follows from its lot
             by_strategy = intent.kind is IntentKind.ENTRY or intent.reason == ExitReason.SIGNAL.value
             if by_strategy and intent.strategy in self._ticks.get(intent.created_at, ()):
                 self._report.differs(

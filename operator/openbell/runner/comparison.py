@@ -18,7 +18,7 @@ from openbell.domain.clock import Clock
 from openbell.domain.errors import BrokerError, JournalError, StaleEpochError
 from openbell.domain.orders import Fill, OrderUpdate
 from openbell.journal import Journal, killpoints
-from openbell.journal.recovery import Recovery, UnrecordedExit
+from openbell.journal.recovery import Recovery, UnrecordedOrder
 from openbell.runner.desk import Desk
 from openbell.runner.gate import Gate
 from openbell.runner.ledger import Ledger
@@ -59,6 +59,7 @@ class Comparison:
         self._connected_at: datetime = clock.now()
         self._comparing = asyncio.Lock()
         self.answered = asyncio.Event()
+        self.is_certain = False  # whether the broker has told of every order since the connection came up
         self.accept: Callable[[Recovery], Recovery] = lambda found: found  # a person's word on what is lost
         self.on_connected: Callable[[], None] = lambda: None
         self.why = "not compared yet"
@@ -78,6 +79,7 @@ class Comparison:
         """A connection that came up is compared before any entry; one that went down leaves everything as it is."""
         self._gate.broker_connected = event.connected
         self._metrics.broker_connected.set(event.connected)
+        self.is_certain = False
         log.info("broker.connected" if event.connected else "broker.disconnected", why=event.why)
         self._not_in_sync("Comparing" if event.connected else "Disconnected", event.why or "not compared yet")
         if event.connected:
@@ -108,10 +110,13 @@ class Comparison:
             last = self._clock.monotonic()
             await self.compare()
 
-    async def compare(self) -> None:
-        """Ask the broker for everything, take its word, and say whether entries may go on."""
+    async def compare(self) -> bool:
+        """Ask the broker for everything, take its word, and say whether entries may go on.
+
+        Whether it has answered everything and there was nothing new in it.
+        """
         async with self._comparing:
-            booked = self._desk.bookings
+            booked, question_at = self._desk.bookings, self._clock.monotonic()
             try:
                 found = self.accept(await self._ask())
             except StaleEpochError:
@@ -119,29 +124,37 @@ class Comparison:
             except (BrokerError, JournalError) as error:
                 self._metrics.errors.labels(ErrorKind.BROKER.value).inc()
                 self._not_in_sync("Unknown", str(error))
-                return
+                return False
             killpoints.reach("comparison.answered")
-            await self._take_up(found.unrecorded_exits)
+            await self._take_up(found.unrecorded)
             for update in found.updates:
-                await self._desk.on_update(update)
+                await self._desk.on_update(update, question_at)
             for missing in found.missing_fills:
                 await self._desk.on_fill(missing.fill)
             killpoints.reach("comparison.applied")
+            is_new = bool(found.unrecorded) or self._desk.bookings != booked
+            if is_new and (found.orphan_orders or found.orphan_fills):
+                self._due.set()  # a position that is known only now may have sent them: look again, before any exit
+                self._not_in_sync("Comparing", "orders of a position that was not known are looked up")
+                return False
             self._note_answer(found)
-            if found.unrecorded_exits:
-                return
+            if found.unrecorded:
+                return False
             if found.differences and self._desk.bookings != booked:
                 self._due.set()  # a fill came between the answers, which explains a difference: look again
-                return
+                return False
             self._conclude(found)
+            return not (is_new or found.unknown)
 
-    async def _take_up(self, exits: Iterable[UnrecordedExit]) -> None:
-        """Exits that were sent and not written down; the next comparison knows them."""
-        for found in exits if self._gate.fence.holds() else ():
-            self._not_in_sync("Comparing", "exits that the journal does not know are taken up")
+    async def _take_up(self, orders: Iterable[UnrecordedOrder]) -> None:
+        """Orders that were sent and not written down; the next comparison knows them."""
+        taken = tuple(orders) if self._gate.fence.holds() else ()
+        for found in taken:  # all of them before any fill is booked: a lot that is flat by then knows none of its own
+            self._not_in_sync("Comparing", "orders that the journal does not know are taken up")
             await self._desk.adopt(found)
+        for found in taken:
             if found.update is not None:
-                await self._desk.on_update(found.update)
+                await self._desk.on_update(found.update, self._clock.monotonic())
             for fill in found.fills:
                 await self._desk.on_fill(fill)
 
@@ -194,8 +207,9 @@ class Comparison:
         self._announce()
 
     def _note_answer(self, found: Recovery) -> None:
-        if not found.unknown and (self._gate.fence.holds() or not found.unrecorded_exits):
+        if not found.unknown and (self._gate.fence.holds() or not found.unrecorded):
             self.answered.set()
+            self.is_certain = self._broker.is_connected and not found.unrecorded
 
     async def first_answer(self) -> None:
         """Return once this process has compared, or has waited long enough for it.

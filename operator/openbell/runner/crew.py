@@ -110,7 +110,7 @@ class Crew:
         self.gate = Gate(self.leadership)
         self.ledger = ledger
         self.desk = Desk(broker, journal, self.gate, ledger, clock, metrics)
-        self.desk.restore(state.open_intents)
+        self.desk.restore(state.open_intents, state.last_exits)
         self.supervisor = Supervisor(self.gate, self.desk, ledger, clock, metrics, self.announce)
         self.comparison = Comparison(broker, journal, self.desk, self.gate, ledger, clock, metrics, self.announce)
         self.comparison.accept = loss.without_accepted
@@ -176,6 +176,7 @@ class Crew:
         )
         self.evaluation.account_listeners += [self.account_book.on_account, self.locking.on_account]
         self.desk.listeners += [self.account_book.on_told, self.locking.on_told, self._on_told, self.view.tell_order]
+        self.view.close = self._close_position
 
     # -- changes -----------------------------------------------------------------------------------------------
 
@@ -189,9 +190,18 @@ class Crew:
         self._metrics.set_state(self.gate.state)
         self.view.tell_status()
 
-    def _on_told(self, _: Told) -> None:
+    def _on_told(self, told: Told) -> None:
         self.supervisor.nudge()
+        if self.exits.wants_look(told):
+            self.loops.exit_ticker.poke()
+        else:
+            self.loops.exit_ticker.reschedule()
         self._metrics.open_positions.set(len(self.ledger.positions))
+
+    def _close_position(self, position_id: str) -> str:
+        message = self.exits.ask(position_id)
+        self.loops.exit_ticker.poke()
+        return message
 
     def take(self, observed: Observed) -> None:
         """Carry a new reading of the resources to the parts. The gate changes here, at once."""

@@ -2,6 +2,9 @@
 
 An intent's life here: committed to the journal → gate → bytes handed over → acknowledged → filled, cancelled or
 rejected. Nothing is ever handed over twice, and whatever has no final word of the broker stays in `in_flight`.
+
+Here is the one place where an order that reduces a lot is let through. What is checked and what is reserved for it
+happens before anything awaits, so that whatever else decides about the same lot meanwhile sees it.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
 import structlog
@@ -16,42 +20,39 @@ import structlog
 from openbell.brokers.base import Broker, NotSentError
 from openbell.domain.clock import Clock
 from openbell.domain.errors import BrokerError
+from openbell.domain.identity import Leg
 from openbell.domain.money import ZERO
-from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, OrderUpdate, Side
-from openbell.domain.policies import decode_policy
+from openbell.domain.orders import (
+    Fill,
+    Intent,
+    IntentKind,
+    IntentState,
+    OrderTerms,
+    OrderType,
+    OrderUpdate,
+    Side,
+    TimeInForce,
+)
+from openbell.domain.policies import decode_policy, encode_policy
 from openbell.domain.positions import ClosedTrade, ExitPolicy, Position
 from openbell.domain.reasons import ExitReason, Reason
+from openbell.engine.exits import protective_reason
 from openbell.engine.portfolio import Booked, book
 from openbell.journal import IntentRecord, Journal, killpoints
 from openbell.journal.lifecycle import after_fill, after_split, after_update
-from openbell.journal.recovery import UnrecordedExit
+from openbell.journal.recovery import UnrecordedOrder
 from openbell.risk.settlement import split as split_lots
 from openbell.runner.gate import Gate
+from openbell.runner.inflight import Flights, InFlight, Standing, could_fill
 from openbell.runner.ledger import Ledger, counted_fill, counted_rejection
+from openbell.runner.next_steps import ANSWER_SECONDS
 from openbell.runner.writing import Writing
 from openbell.telemetry.metrics import RunnerMetrics
 
 log = structlog.get_logger("openbell.desk")
 
-ANSWER_SECONDS = 5.0  # without an acknowledgement for this long, an order is in doubt
-
-
-@dataclass(slots=True)
-class InFlight:
-    """An intent that is not over, and since when (monotonic) a send or a cancel of it waits for an answer."""
-
-    record: IntentRecord
-    handed_over_at: float = 0.0
-    cancel_asked_at: float | None = None
-
-    @property
-    def intent(self) -> Intent:
-        return self.record.intent
-
-    @property
-    def is_unanswered(self) -> bool:
-        """Whether a send or a cancel has no answer yet."""
-        return self.record.state in {IntentState.INTENDED, IntentState.DOUBTFUL} or self.cancel_asked_at is not None
+KEPT_GROUPS = 10_000
+REFUSED_SECONDS = 60.0  # after a protective order that the broker ended by itself, the next one waits so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +77,17 @@ class Desk:
         self._clock = clock
         self._metrics = metrics
         self._booking = asyncio.Lock()
-        self._leaving: set[str] = set()  # positions whose exit is decided and not handed over yet
+        self._reserved: dict[str, InFlight] = {}  # what will reduce a lot, decided and not handed over yet
+        self._won: set[str] = set()  # OCA groups that have had a fill
+        self._ended: set[str] = set()  # OCA groups of which we have cancelled an order
+        self._refused_at: dict[str, float] = {}  # when the broker ended a position's protective order by itself
+        self._last_exits: dict[str, IntentRecord] = {}
         self._booked: set[str] = set()  # executions booked by this process, whether or not the journal could be written
         self._writing = Writing(gate, metrics)
         self._moved = asyncio.Event()
         self.bookings = 0
-        self.in_flight: dict[str, InFlight] = {}
+        self.postponed: dict[str, ExitReason] = {}  # exits that wait until protective orders are gone
+        self.in_flight = Flights()
         self.listeners: list[Callable[[Told], None]] = []
 
     # -- asking ------------------------------------------------------------------------------------------------
@@ -111,9 +117,47 @@ class Desk:
 
     def is_leaving(self, position_id: str) -> bool:
         """Whether an exit of this position is under way: one in flight at a time."""
-        return position_id in self._leaving or any(
-            flying.intent.kind is IntentKind.EXIT and flying.intent.position_id == position_id
-            for flying in self.in_flight.values()
+        return any(flying.intent.kind is IntentKind.EXIT or flying.has_filled for flying in self._reducing(position_id))
+
+    def is_going(self, position_id: str) -> bool:
+        """Whether an exit at the market is under way: what the price does now is nothing to the rules any more."""
+        return any(
+            flying.intent.kind is IntentKind.EXIT and flying.intent.order_type is OrderType.MARKET
+            for flying in self._reducing(position_id)
+        )
+
+    def has_exit(self, position_id: str) -> bool:
+        """Whether an exit order of this position is under way, protective orders left aside."""
+        return any(flying.intent.kind is IntentKind.EXIT for flying in self._reducing(position_id))
+
+    def _reducing(self, position_id: str) -> list[InFlight]:
+        reserved = [each for each in self._reserved.values() if each.intent.position_id == position_id]
+        return reserved + self.in_flight.reducing(position_id)
+
+    def standing(self, position_id: str) -> Standing:
+        """What of this position is at the broker, or may be."""
+        reducing = self._reducing(position_id)
+        legs = tuple(flying for flying in reducing if flying.intent.kind is IntentKind.PROTECTIVE)
+        refused_at = self._refused_at.get(position_id)
+        return Standing(
+            exit=next((flying for flying in reducing if flying.intent.kind is IntentKind.EXIT), None),
+            legs=legs,
+            last=self._last_exits.get(position_id),
+            won=frozenset(leg.intent.oca_group for leg in legs) & self._won,
+            is_refused=refused_at is not None and self._clock.monotonic() - refused_at < REFUSED_SECONDS,
+        )
+
+    def protective(self) -> tuple[InFlight, ...]:
+        """Every protective order that is not over."""
+        return tuple(f for f in self.in_flight.values() if f.intent.kind is IntentKind.PROTECTIVE)
+
+    def is_protected(self, position_id: str) -> bool:
+        """Whether the broker has acknowledged a stop for this position that rests there."""
+        return any(
+            flying.intent.position_id == position_id
+            and flying.intent.order_type is OrderType.STOP
+            and flying.record.state is IntentState.WORKING
+            for flying in self.protective()
         )
 
     # -- sending -----------------------------------------------------------------------------------------------
@@ -122,52 +166,86 @@ class Desk:
         """Persist intents in one commit, then send each through the gate; says what came of every reference."""
         if not intents:
             return {}
-        chosen, leaving = self._reserve(intents)
+        chosen = {intent.order_ref: intent for intent in self._reserve(intents)}
+        reducing = {intent.position_id for intent in intents if intent.kind is not IntentKind.ENTRY}
         try:
-            fresh = await self._commit(chosen)
+            fresh = await self._commit(tuple(chosen.values()))
             outcome: dict[str, Reason] = {}
             for intent in intents:
                 if intent.order_ref in fresh:
-                    outcome[intent.order_ref] = self._hand_over(intent)
+                    outcome[intent.order_ref] = self._hand_over(chosen[intent.order_ref])
                 elif intent.kind is IntentKind.ENTRY and not self._gate.journal_open:
                     outcome[intent.order_ref] = Reason.JOURNAL_FAILED
                 else:
                     outcome[intent.order_ref] = Reason.ALREADY_DECIDED
         finally:
-            self._leaving -= leaving
+            for order_ref in chosen:
+                self._reserved.pop(order_ref, None)
         killpoints.reach("desk.handed-over")
         for ref, reason in outcome.items():
             if reason not in {Reason.ORDERED, Reason.ALREADY_DECIDED, Reason.JOURNAL_FAILED}:
                 await self.on_update(OrderUpdate(ref, IntentState.WITHDRAWN, "", detail=reason.text))
-        used = [p for p in self._ledger.open_positions() if p.position_id in leaving]
+        used = [p for p in self._ledger.open_positions() if p.position_id in reducing]
         if used:
             await self.save_positions(used)
         return outcome
 
-    def _reserve(self, intents: Sequence[Intent]) -> tuple[list[Intent], set[str]]:
-        """Keep to one exit a position, before anything awaits: both loops may decide to leave at the same time.
+    def _reserve(self, intents: Sequence[Intent]) -> list[Intent]:
+        """Let through what may be sent, before anything awaits: two loops may decide about one lot at the same time.
 
-        The number of each exit is used up here, whatever comes of it: the position's next exit is another one.
+        The number of each order that reduces a lot is used up here, whatever comes of it: the next is another one.
         """
         chosen: list[Intent] = []
-        leaving: set[str] = set()
-        for intent in intents:
-            if intent.kind is IntentKind.EXIT:
-                if self.is_leaving(intent.position_id):
-                    continue
-                leaving.add(intent.position_id)
-                self._leaving.add(intent.position_id)
-                position = self._ledger.positions.get(intent.position_id)
-                if position is not None:
-                    self._ledger.put_position(replace(position, exit_sequence=position.exit_sequence + 1))
-            chosen.append(intent)
-        return chosen, leaving
+        for asked in intents:
+            intent: Intent | None = asked
+            if asked.kind is not IntentKind.ENTRY:
+                intent = self._let_through(asked)
+                self._use_up(asked, was_chosen=intent is not None)
+            if intent is not None:
+                chosen.append(intent)
+        return chosen
+
+    def _let_through(self, intent: Intent) -> Intent | None:
+        standing = self.standing(intent.position_id)
+        position = self._ledger.positions.get(intent.position_id)
+        if intent.kind is IntentKind.PROTECTIVE:
+            is_free = standing.exit is None or not standing.exit.intent.oca_group
+            allowed = standing.winner is None and is_free and self._fits(intent, position)
+            return intent if allowed else None
+        if standing.exit is not None:
+            return None
+        if intent.reason == ExitReason.PARTIAL_TARGET.value:
+            return intent if standing.winner is None and self._fits(intent, position) else None
+        group = standing.joinable if standing.winner is None else None
+        if group is None:
+            self.postponed[intent.position_id] = ExitReason(intent.reason)
+            return None
+        self.postponed.pop(intent.position_id, None)
+        return replace(intent, oca_group=group)
+
+    def _fits(self, intent: Intent, position: Position | None) -> bool:
+        """Whether all that may be filled, this order included, comes to no more than the lot."""
+        if position is None:
+            return False
+        new = InFlight(_intended(intent))
+        return could_fill((*self._reducing(intent.position_id), new)) <= abs(position.quantity)
+
+    def _use_up(self, intent: Intent, *, was_chosen: bool) -> None:
+        if was_chosen:
+            self._reserved[intent.order_ref] = InFlight(_intended(intent))
+        position = self._ledger.positions.get(intent.position_id)
+        if position is None:
+            return
+        if intent.kind is IntentKind.PROTECTIVE:
+            self._ledger.put_position(replace(position, protection_revision=position.protection_revision + 1))
+        elif was_chosen:
+            self._ledger.put_position(replace(position, exit_sequence=position.exit_sequence + 1))
 
     async def _commit(self, intents: Sequence[Intent]) -> frozenset[str]:
         killpoints.reach("desk.before-commit")
         started = self._clock.monotonic()
         # Where the journal fails, entries stop; an exit goes on, its identity derived from the position alone.
-        exits = [intent for intent in intents if intent.kind is IntentKind.EXIT]
+        exits = [intent for intent in intents if intent.kind is not IntentKind.ENTRY]
         fresh = await self._writing.write(
             lambda: self._journal.commit_intents(intents),
             frozenset(intent.order_ref for intent in exits if intent.order_ref not in self.in_flight),
@@ -179,7 +257,7 @@ class Desk:
 
     def _hand_over(self, intent: Intent) -> Reason:
         """Gate and send, in one synchronous step: nothing may await between the two."""
-        record = IntentRecord(intent, IntentState.INTENDED, ZERO, ZERO, ZERO, "", "", intent.created_at)
+        record = _intended(intent)
         flying = InFlight(record, handed_over_at=self._clock.monotonic())
         self.in_flight[intent.order_ref] = flying
         self._ledger.put_order(record)
@@ -195,7 +273,8 @@ class Desk:
             self._change(flying, OrderUpdate(intent.order_ref, IntentState.DOUBTFUL, "", detail=str(error)))
             log.warning("order.in-doubt", order=intent.order_ref, error=str(error))
         killpoints.reach("desk.sent")
-        self._ledger.note_order(intent.created_at)
+        if intent.kind is not IntentKind.PROTECTIVE:
+            self._ledger.note_order(intent.created_at)
         self._metrics.orders_sent.labels(intent.kind.value).inc()
         log.info(
             "order.sent",
@@ -213,30 +292,99 @@ class Desk:
     def cancel_entries(self) -> None:
         """Ask the broker to cancel every entry that still works."""
         for ref, flying in self.in_flight.items():
-            working = flying.intent.kind is IntentKind.ENTRY and flying.record.state is IntentState.WORKING
-            if not working or self._waits_for_cancel(flying):
-                continue
-            try:
-                self._broker.cancel(ref)
-            except BrokerError as error:
-                log.warning("cancel.not-sent", order=ref, error=str(error))
-                continue
-            flying.cancel_asked_at = self._clock.monotonic()
-            log.info("cancel.sent", order=ref)
+            if flying.intent.kind is IntentKind.ENTRY and flying.record.state is IntentState.WORKING:
+                self.cancel(ref)
+
+    def cancel_again(self) -> None:
+        """Ask once more for what was asked for and has had no answer."""
+        for ref, flying in tuple(self.in_flight.items()):
+            if flying.cancel_asked_at is not None:
+                self.cancel(ref)
+
+    def cancel(self, order_ref: str) -> None:
+        """Ask the broker to cancel an order, unless it has been asked a moment ago. Only its answer counts."""
+        flying = self.in_flight.get(order_ref)
+        if (
+            flying is None
+            or flying.record.state.is_final
+            or self._waits_for_cancel(flying)
+            or not self._gate.fence.holds()
+        ):
+            return
+        if flying.intent.oca_group:
+            self._ended.add(flying.intent.oca_group)
+        try:
+            self._broker.cancel(order_ref)
+        except BrokerError as error:
+            log.warning("cancel.not-sent", order=order_ref, error=str(error))
+            return
+        flying.cancel_asked_at = self._clock.monotonic()
+        killpoints.reach("desk.cancel-sent")
+        log.info("cancel.sent", order=order_ref)
 
     def _waits_for_cancel(self, flying: InFlight) -> bool:
         # Unlike an order, a cancel may be asked for again: one that was lost must not keep a pause draining for ever.
         asked = flying.cancel_asked_at
         return asked is not None and self._clock.monotonic() - asked < ANSWER_SECONDS
 
+    async def modify(self, order_ref: str, terms: OrderTerms) -> None:
+        """Ask for new terms of a protective order; what they may come to is written down first.
+
+        While one change has no answer, only the same one can be asked for again.
+        """
+        async with self._booking:
+            flying = self.in_flight.get(order_ref)
+            position = None if flying is None else self._ledger.positions.get(flying.intent.position_id)
+            if flying is None or position is None or not self._may_change(flying, terms, position):
+                return
+            before = flying.intent
+            flying.record = replace(
+                flying.record,
+                intent=replace(
+                    before,
+                    quantity=max(before.quantity, terms.quantity),
+                    exits=encode_policy(position.policy),
+                    reference_price=position.average_price,
+                ),
+            )
+            flying.asked, flying.asked_at, flying.times_asked = terms, self._clock.monotonic(), flying.times_asked + 1
+            amended = flying.intent
+            if amended != before:
+
+                def write() -> Awaitable[None]:
+                    return self._journal.amend_intent(amended)
+
+                await self._writing.write(write, None, later=write)
+        if self.in_flight.get(order_ref) is not flying or self._gate.exit_blocked() is not None:
+            return
+        try:
+            self._broker.modify(order_ref, terms)
+        except BrokerError as error:
+            log.warning("modify.not-sent", order=order_ref, error=str(error))
+            return
+        killpoints.reach("desk.modify-sent")
+        log.info("modify.sent", order=order_ref, quantity=str(terms.quantity), stop=str(terms.stop_price))
+
+    def _may_change(self, flying: InFlight, terms: OrderTerms, position: Position) -> bool:
+        """Whether it works, no other change is open, and what may be filled then comes to no more than the lot."""
+        if flying.record.state is not IntentState.WORKING or flying.asked not in {None, terms}:
+            return False
+        changed = InFlight(flying.record, asked=terms)
+        others = [each for each in self._reducing(position.position_id) if each is not flying]
+        return could_fill((*others, changed)) <= abs(position.quantity)
+
     # -- following ---------------------------------------------------------------------------------------------
 
-    def restore(self, records: Iterable[IntentRecord]) -> None:
+    def restore(self, records: Iterable[IntentRecord], last_exits: Iterable[IntentRecord] = ()) -> None:
         """Take up intents that were not over when the journal was last written; unsent ones are in doubt."""
         for record in records:
             flying = InFlight(record)
             self.in_flight[record.intent.order_ref] = flying
+            self._note_fill(record)
             self._ledger.put_order(record)
+        for record in last_exits:
+            self._last_exits[record.intent.position_id] = record
+            self._note_fill(record)
         self.doubt(self.in_flight)
 
     def doubt(self, order_refs: Iterable[str]) -> None:
@@ -247,29 +395,19 @@ class Desk:
                 self._change(flying, OrderUpdate(ref, IntentState.DOUBTFUL, "", detail="no answer of the broker yet"))
                 log.warning("order.in-doubt", order=ref)
 
-    async def adopt(self, found: UnrecordedExit) -> None:
-        """Take up an exit that was sent while the journal could not be written: no other leaves its position now."""
+    async def adopt(self, found: UnrecordedOrder) -> None:
+        """Take up an order that was sent while the journal could not be written: it counts for its lot from now on."""
         position = self._ledger.positions.get(found.position_id)
         if position is None or found.order_ref in self.in_flight:
             return
         now = self._clock.now()
-        intent = Intent(
-            order_ref=found.order_ref,
-            kind=IntentKind.EXIT,
-            strategy=position.strategy,
-            symbol=position.symbol,
-            side=Side.SELL if position.quantity > 0 else Side.BUY,
-            quantity=abs(position.quantity),
-            position_id=position.position_id,
-            reason=ExitReason.UNRECORDED.value,
-            bar_time=now,
-            created_at=now,
-            epoch=self._gate.fence.epoch,
-            reference_price=position.best_price,
-        )
+        intent = _unrecorded(found, position, now, self._gate.fence.epoch)
         record = IntentRecord(intent, IntentState.DOUBTFUL, ZERO, ZERO, ZERO, "", "", now)
         self.in_flight[intent.order_ref] = InFlight(record, handed_over_at=self._clock.monotonic())
-        kept = replace(position, exit_sequence=max(position.exit_sequence, found.sequence))
+        if found.kind is IntentKind.PROTECTIVE:
+            kept = replace(position, protection_revision=max(position.protection_revision, found.sequence))
+        else:
+            kept = replace(position, exit_sequence=max(position.exit_sequence, found.sequence))
         self._ledger.put_position(kept)
         self._ledger.put_order(record)
         log.warning("order.taken-up", order=intent.order_ref, position=position.position_id)
@@ -288,9 +426,14 @@ class Desk:
 
         await self._writing.write(begin, None, later=begin)
 
-    async def on_update(self, update: OrderUpdate) -> None:
-        """Take the broker's word on one of our orders; a word that comes after the final one changes nothing."""
+    async def on_update(self, update: OrderUpdate, question_at: float | None = None) -> None:
+        """Take the broker's word on one of our orders; a word that comes after the final one changes nothing.
+
+        `question_at` (monotonic): it is the answer to a question that was asked then, and may be older than what the
+        broker has told of its own accord since.
+        """
         async with self._booking:
+            update = self._with_certain_terms(update, question_at)
             written = await self._writing.write(
                 lambda: self._journal.record_update(update), None, later=lambda: self._journal.record_update(update)
             )
@@ -304,7 +447,23 @@ class Desk:
                 self._change(flying, update)
             if update.state is IntentState.REJECTED and was is not IntentState.REJECTED:
                 log.warning("order.rejected", order=update.order_ref, why=update.detail)
-                self._ledger.statistics = counted_rejection(self._ledger.statistics, flying.intent)
+                if flying.intent.kind is not IntentKind.PROTECTIVE:  # the lot keeps its exits, and is traded as before
+                    self._ledger.statistics = counted_rejection(self._ledger.statistics, flying.intent)
+
+    def _with_certain_terms(self, update: OrderUpdate, question_at: float | None) -> OrderUpdate:
+        """The update, without its terms where they may be from before a change that is under way."""
+        flying = self.in_flight.get(update.order_ref)
+        if update.terms is None:
+            return update
+        if flying is None:
+            return update if question_at is not None else replace(update, terms=None)
+        if question_at is not None and flying.asked_at >= question_at and not update.state.is_final:
+            return replace(update, terms=None)
+        is_answer = update.state.is_final or (question_at is not None and flying.asked is None)
+        if not is_answer and update.terms != flying.asked:
+            return replace(update, terms=None)  # nobody else changes it: this was told before the last change
+        flying.asked, flying.times_asked = None, 0
+        return update
 
     async def _take_up_again(self, order_ref: str) -> None:
         """Follow an order that was held for withdrawn, and that the broker has after all."""
@@ -329,6 +488,9 @@ class Desk:
             if position is None and not is_first:  # flat by now: its exits' numbers and its money go on
                 position = await self._writing.read(self._journal.position(intent.position_id))
             policy = decode_policy(intent.exits) if intent.exits else ExitPolicy()
+            if intent.kind is IntentKind.PROTECTIVE and position is not None:
+                leg = Leg.STOP if intent.order_type is OrderType.STOP else Leg.TARGET
+                intent = replace(intent, reason=protective_reason(position, intent.stop_price, leg).value)
             booked = book(position, intent, fill, policy)
             if await self._book(fill, intent, booked, first=record.filled == ZERO):
                 self._after_booking(fill, record, booked, flying)
@@ -356,13 +518,18 @@ class Desk:
         now_kept = self._ledger.positions.get(booked.position.position_id)
         if now_kept is not None:
             # The exit loop may have moved these while the fill was being written.
-            booked = replace(
-                booked,
-                position=replace(booked.position, exit_sequence=now_kept.exit_sequence, best_price=now_kept.best_price),
+            kept = replace(
+                booked.position,
+                exit_sequence=now_kept.exit_sequence,
+                protection_revision=now_kept.protection_revision,
+                best_price=now_kept.best_price,
+                policy=now_kept.policy,
             )
+            booked = replace(booked, position=kept)
         self._ledger.put_position(booked.position)
         self._ledger.put_profit(booked.realized, fill)
         if closed is not None:
+            self._forget(closed.position_id)
             self._ledger.put_trade(closed)
             self._metrics.exits.labels(closed.exit_reason).inc()
         self._metrics.fills.labels(fill.side.value).inc()
@@ -415,6 +582,7 @@ class Desk:
 
             await self._writing.write(write, True, later=write)
             self._ledger.put_position(flat)
+            self._forget(position.position_id)
             self._ledger.put_trade(closed)
             log.warning("position.gone", position=position.position_id, symbol=position.symbol)
 
@@ -424,10 +592,67 @@ class Desk:
             flying.cancel_asked_at = None
         self._settle(flying.record)
 
+    def _forget(self, position_id: str) -> None:
+        """A lot is flat: whatever is known of its exits is over with it."""
+        for kept in (self._last_exits, self._refused_at, self.postponed):
+            kept.pop(position_id, None)
+
+    def _note_fill(self, record: IntentRecord) -> None:
+        intent = record.intent
+        if intent.oca_group and max(record.filled, record.reported) > ZERO:
+            self._won.add(intent.oca_group)
+        if len(self._won) + len(self._ended) > KEPT_GROUPS:
+            alive = {flying.intent.oca_group for flying in self.in_flight.values()}
+            self._won &= alive
+            self._ended &= alive
+
+    def _note_end(self, record: IntentRecord) -> None:
+        """Remember how an order that reduces a lot has ended, as far as the next one depends on it."""
+        intent = record.intent
+        if intent.position_id not in self._ledger.positions or record.state is IntentState.WITHDRAWN:
+            return
+        if intent.kind is IntentKind.EXIT:
+            self._last_exits[intent.position_id] = record
+        elif intent.kind is IntentKind.PROTECTIVE and intent.oca_group not in self._won | self._ended:
+            self._refused_at[intent.position_id] = self._clock.monotonic()
+
     def _settle(self, record: IntentRecord, fill: Fill | None = None, closed: ClosedTrade | None = None) -> None:
         self._ledger.put_order(record)
+        self._note_fill(record)
+        if record.state.is_final:
+            self._note_end(record)
         if not record.is_open:
-            self.in_flight.pop(record.intent.order_ref, None)
+            self.in_flight.land(record.intent.order_ref)
         self._moved.set()
         for listener in self.listeners:
             listener(Told(record, fill, closed))
+
+
+def _intended(intent: Intent) -> IntentRecord:
+    return IntentRecord(intent, IntentState.INTENDED, ZERO, ZERO, ZERO, "", "", intent.created_at)
+
+
+def _unrecorded(found: UnrecordedOrder, position: Position, now: datetime, epoch: int) -> Intent:
+    """What can be said of an order that nobody wrote down: the broker's own terms of it, where it names them."""
+    update, order_type = found.update, found.order_type
+    terms = update.terms if update is not None and update.terms is not None else OrderTerms(abs(position.quantity))
+    return Intent(
+        order_ref=found.order_ref,
+        kind=found.kind,
+        strategy=position.strategy,
+        symbol=position.symbol,
+        side=Side.SELL if position.quantity > 0 else Side.BUY,
+        quantity=terms.quantity if terms.quantity > 0 else abs(position.quantity),
+        position_id=position.position_id,
+        reason=ExitReason.UNRECORDED.value,
+        bar_time=now,
+        created_at=now,
+        epoch=epoch,
+        reference_price=position.average_price,
+        order_type=order_type,
+        limit_price=None if order_type is not OrderType.LIMIT else terms.limit_price or position.average_price,
+        stop_price=None if order_type is not OrderType.STOP else terms.stop_price or position.average_price,
+        time_in_force=TimeInForce.GTC if found.kind is IntentKind.PROTECTIVE else TimeInForce.DAY,
+        exits=encode_policy(position.policy) if found.kind is IntentKind.PROTECTIVE else "",
+        oca_group=update.oca_group if update is not None else "",
+    )

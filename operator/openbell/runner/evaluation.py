@@ -33,6 +33,7 @@ from openbell.runner.control import Control, StrategyEntry
 from openbell.runner.custom import Workshop
 from openbell.runner.ledger import SignalRecord, Tally
 from openbell.runner.limits import limits_of
+from openbell.runner.next_steps import was_in_vain
 from openbell.runner.recording import Evaluated, Recording
 from openbell.runner.riskview import price_ages, risk_view
 from openbell.runner.situation import Situation, open_seconds
@@ -240,10 +241,21 @@ class Evaluation:
             leaving=frozenset(
                 position.position_id
                 for position in situation.ledger.open_positions()
-                if situation.desk.is_leaving(position.position_id)
+                if situation.desk.has_exit(position.position_id)
             ),
             held_by_broker=held,
             ages=price_ages(situation, {signal.symbol for signal in signals}, now) if self._checks_freshness else {},
+            quotes={
+                symbol: quote
+                for symbol in sorted({signal.symbol for signal in signals})
+                if (quote := situation.ledger.quotes.get(symbol)) is not None
+            },
+            session_close=situation.session_close(now),
+            escalated=frozenset(
+                position.position_id
+                for position in situation.ledger.open_positions()
+                if was_in_vain(situation.desk.standing(position.position_id).last)
+            ),
         )
 
     async def _carry_out(

@@ -159,7 +159,10 @@ class Loops:
 
     def _next_exit(self, after: datetime) -> datetime | None:
         spec = self._situation.spec
-        return self._next_of(spec.exit_check_interval_seconds, after) if spec else None
+        if spec is None:
+            return None
+        regular, extra = self._next_of(spec.exit_check_interval_seconds, after), self._exits.next_look(after)
+        return min(regular, extra) if extra is not None else regular
 
 
 def grace_seconds(interval_seconds: float) -> float:

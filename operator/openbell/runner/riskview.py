@@ -77,9 +77,9 @@ def last_exits(ledger: Ledger, now: datetime, seconds: int) -> Mapping[str, date
 def last_orders(ledger: Ledger, now: datetime, seconds: int) -> Mapping[tuple[str, Side], datetime]:
     """When the last order of each symbol and side was made, within so many seconds."""
     orders: dict[tuple[str, Side], datetime] = {}
-    for record in _orders_since(ledger, now - timedelta(seconds=seconds)) if seconds else ():
+    for record, moment in _orders_since(ledger, now - timedelta(seconds=seconds)) if seconds else ():
         key = (record.intent.symbol, record.intent.side)
-        orders[key] = max(record.intent.created_at, orders.get(key, record.intent.created_at))
+        orders[key] = max(moment, orders.get(key, moment))
     return MappingProxyType(orders)
 
 
@@ -89,17 +89,19 @@ def _round_trips(ledger: Ledger, since: datetime) -> int:
 
 def _strategy_order_times(ledger: Ledger, now: datetime) -> Mapping[str, tuple[datetime, ...]]:
     times: dict[str, tuple[datetime, ...]] = {}
-    for record in _orders_since(ledger, now - MINUTE):
+    for record, moment in _orders_since(ledger, now - MINUTE):
         strategy = record.intent.strategy
-        times[strategy] = (*times.get(strategy, ()), record.intent.created_at)
+        times[strategy] = (*times.get(strategy, ()), moment)
     return MappingProxyType(times)
 
 
-def _orders_since(ledger: Ledger, since: datetime) -> Iterator[IntentRecord]:
-    """Orders made after a time; one that was never handed over was none."""
+def _orders_since(ledger: Ledger, since: datetime) -> Iterator[tuple[IntentRecord, datetime]]:
+    """Orders made after a time, and when. One that was never handed over was none, one that rests is none yet."""
     for record in ledger.orders.values():
-        if record.intent.created_at > since and record.state is not IntentState.WITHDRAWN:
-            yield record
+        rests = record.intent.kind is IntentKind.PROTECTIVE
+        moment = record.updated_at if rests else record.intent.created_at
+        if moment > since and record.state is not IntentState.WITHDRAWN and not (rests and record.filled == ZERO):
+            yield record, moment
 
 
 def _working_entries(desk: Desk) -> Iterator[WorkingEntry]:

@@ -227,7 +227,10 @@ class Situation:
         positions = self.ledger.positions
         if not positions or self.gate.exit_blocked() is None:
             return None
-        names = ", ".join(sorted({position.symbol for position in positions.values()}))
+        stops: dict[str, bool] = {}
+        for position in positions.values():
+            stops[position.symbol] = stops.get(position.symbol, True) and self.desk.is_protected(position.position_id)
+        names = ", ".join(f"{symbol}{' (a stop rests at the broker)' * stops[symbol]}" for symbol in sorted(stops))
         reason = {
             Reason.NOT_LEADING: "NotLeading",
             Reason.STOPPED: "StoppedKeepingPositions",
@@ -384,6 +387,11 @@ class Situation:
         """When the trading day of `now` began: the session's open, also in its lunch; outside the UTC midnight."""
         session = self.calendar.session_at(now)
         return session.open if session else now.replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def session_close(self, now: datetime) -> datetime | None:
+        """The end of the session that is running; None outside of one, and where the hours do not matter."""
+        session = self.calendar.session_at(now)
+        return session.close if session is not None and self.hours_only else None
 
     def ledger_lots(self) -> dict[tuple[str, str], Decimal]:
         """Signed quantity by strategy and symbol."""

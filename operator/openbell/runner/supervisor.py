@@ -160,6 +160,7 @@ class Supervisor:
         if wanted is None:
             return True
         self._cancel_entries(wanted)  # also after: one that was held for withdrawn may have come after all
+        self._desk.cancel_again()
         if self.acknowledged is not None and self.acknowledged.generation >= wanted.generation:
             return True
         if self._gate.flattening and self._ledger.positions:

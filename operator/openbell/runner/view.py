@@ -38,6 +38,7 @@ from openbell.web.errors import NotThereError
 from openbell.web.hub import Hub, HubSubscription
 from openbell.web.view import (
     Check,
+    CloseResult,
     ConditionView,
     ConfigView,
     EquityPoint,
@@ -87,6 +88,7 @@ class View:
     equity: EquityHistory = field(default_factory=EquityHistory)
     replay_view: Callable[[], ReplayView | None] = lambda: None
     recorder: Recorder | None = None
+    close: Callable[[str], str] = lambda _: ""
     _started: float = 0.0
     _accounts: Accounts = field(init=False)
 
@@ -325,6 +327,11 @@ class View:
         self.hub.publish(self.status())
 
     # -- asking ------------------------------------------------------------------------------------------------
+
+    def close_position(self, position_id: str) -> CloseResult | None:
+        if position_id not in self.situation.ledger.positions:
+            return None
+        return CloseResult(position_id, self.close(position_id))
 
     async def start(self, wait_seconds: float) -> LifecycleResult:
         return await self.lifecycle.start(wait_seconds)

@@ -47,7 +47,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
         401: "The token is missing or wrong.",
         403: "Not allowed from here, or to this runner.",
         404: "There is no such thing.",
-        409: "It exists already, or changed meanwhile.",
+        409: "It exists already, changed meanwhile, or is held back by a state; the message says which.",
         413: "The body is too large.",
         422: "A field is missing, unknown or out of bounds; the message names it.",
         503: "The journal or the API server cannot be reached.",

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from openbell.domain.errors import ClusterError, ManifestError, OpenbellError
+from openbell.domain.errors import ClusterError, ManifestError, NotAllowedError, OpenbellError
 from openbell.web.auth import ForbiddenError, UnauthorizedError
 from openbell.web.schemas import ErrorBody
 
@@ -56,6 +56,8 @@ def _status_of(error: OpenbellError) -> int:
         return 403
     if isinstance(error, NotThereError):
         return 404
+    if isinstance(error, NotAllowedError):
+        return 409
     if isinstance(error, ManifestError):
         return 422
     if isinstance(error, ClusterError) and error.status in _PASSED_ON:

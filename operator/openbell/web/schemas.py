@@ -162,6 +162,13 @@ class Lifecycle(Answer):
     acknowledged: bool = Field(description="Whether the runner has acted on it.")
 
 
+class PositionClosing(Answer):
+    """A position that is being closed."""
+
+    position_id: str
+    message: str = Field(description="What happens now, in one sentence.")
+
+
 class Strategy(Body):
     """One strategy as it runs."""
 

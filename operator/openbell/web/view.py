@@ -279,6 +279,14 @@ class LifecycleResult:
 
 
 @dataclass(frozen=True, slots=True)
+class CloseResult:
+    """A position that a person wants closed: what will happen, in one sentence."""
+
+    position_id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class StrategyRequest:
     """A strategy to create. `type` is one of `strategy_types()`; None = the scheduler's own, or a name made up."""
 
@@ -373,7 +381,8 @@ class RunnerView(Protocol):
     """Everything the API shows and the few things it may ask for.
 
     The synchronous methods answer from memory at once. The asynchronous ones may wait for the journal or the API
-    server and raise OpenbellError (ManifestError → 422, ClusterError → its 404/403/409 or 503, others → 503).
+    server and raise OpenbellError (ManifestError → 422, NotAllowedError → 409, ClusterError → its
+    404/403/409 or 503, others → 503).
     """
 
     def now(self) -> datetime:
@@ -422,6 +431,10 @@ class RunnerView(Protocol):
 
     def strategy_types(self) -> tuple[str, ...]:
         """The types that can be added, as resources spell them ("Momentum")."""
+        ...
+
+    def close_position(self, position_id: str) -> CloseResult | None:
+        """Leave a position at the market; None where there is no such open one. Raises NotAllowedError."""
         ...
 
     async def start(self, wait_seconds: float) -> LifecycleResult: ...

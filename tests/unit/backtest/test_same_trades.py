@@ -57,7 +57,13 @@ WORLDS: dict[str, tuple[int, dict[str, Any], Manifests]] = {
         {"missing": 0.1},
         Manifests(
             broker={"seed": 9, "partialFills": True, "slippageBps": 8.0},
-            exits={"stopLoss": 0.03, "takeProfit": 0.06, "trailing": {"activation": 0.01, "distance": 0.02}},
+            exits={
+                "stopLoss": 0.03,
+                "takeProfit": 0.06,
+                "trailing": {"activation": 0.01, "distance": 0.02},
+                "scaleOut": [{"profit": 0.01, "fraction": 0.4}, {"profit": 0.03, "fraction": 0.3}],
+                "escalation": {"limitSeconds": 30},
+            },
             risk={"allowShort": True},
             strategies=(BOTH_WAYS, CROSSOVER),
         ),
@@ -145,6 +151,16 @@ EXITS = st.fixed_dictionaries(
         "takeProfit": RATIOS,
         "maxHoldingSeconds": st.sampled_from([0, 0, 3_600, 200_000, 800_000]),
         "flatBeforeCloseSeconds": st.sampled_from([0, 0, 0, 120]),
+        "scaleOut": st.sampled_from(
+            [
+                [],
+                [],
+                [{"profit": 0.004, "fraction": 0.5}],
+                [{"profit": 0.003, "fraction": 0.3}, {"profit": 0.02, "fraction": 0.4}],
+            ]
+        ),
+        "escalation": st.sampled_from([{}, {"limitSeconds": 60}]),
+        "brokerSide": st.booleans(),
     }
 ).flatmap(lambda exits: TRAILING.map(lambda trailing: {**exits, **({"trailing": trailing} if trailing else {})}))
 BROKERS = st.fixed_dictionaries(

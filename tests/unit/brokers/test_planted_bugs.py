@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from fakes.random_trading import TradedAtRandom
 from openbell.brokers.simulated.ledger import Ledger
-from openbell.brokers.simulated.venue import Happened, Venue, VenueOrder
+from openbell.brokers.simulated.venue import Happened, OrderRequest, Venue, VenueOrder
 from openbell.domain.bars import Quote
 from openbell.domain.orders import IntentState
 
@@ -96,6 +96,24 @@ def pay_more_than_the_limit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Venue, "_match", loose)
 
 
+def leave_a_group_alone_when_a_part_is_filled(patch: pytest.MonkeyPatch) -> None:
+    end = Venue._end_group
+
+    def only_when_done(self: Venue, order: VenueOrder, why: str) -> tuple[Happened, ...]:
+        return end(self, order, why) if order.state is not IntentState.WORKING else ()
+
+    patch.setattr(Venue, "_end_group", only_when_done)
+
+
+def let_orders_into_a_group_that_has_had_its_fill(patch: pytest.MonkeyPatch) -> None:
+    objection = Venue._objection
+
+    def tolerant(self: Venue, account: str, request: OrderRequest) -> str:
+        return objection(self, account, replace(request, oca_group=""))
+
+    patch.setattr(Venue, "_objection", tolerant)
+
+
 @pytest.mark.parametrize(
     "plant",
     [
@@ -107,6 +125,8 @@ def pay_more_than_the_limit(patch: pytest.MonkeyPatch) -> None:
         forget_positions_in_a_split,
         give_every_execution_of_an_order_one_name,
         pay_more_than_the_limit,
+        leave_a_group_alone_when_a_part_is_filled,
+        let_orders_into_a_group_that_has_had_its_fill,
     ],
 )
 def test_the_venue_suite_catches(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:

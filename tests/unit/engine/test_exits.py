@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,11 +12,28 @@ from hypothesis import strategies as st
 
 from fakes.values import T0, at, make_position, make_signal
 from openbell.domain.bars import Quote
+from openbell.domain.identity import Leg
 from openbell.domain.orders import Side
-from openbell.domain.positions import ExitPolicy, Position, TrailingStop
+from openbell.domain.positions import Escalation, ExitPolicy, Position, ScaleOut, TrailingStop
 from openbell.domain.reasons import ExitReason
 from openbell.domain.signals import Action, Signal
-from openbell.engine.exits import Exit, Hold, decide_exit, exit_quantity, is_exit, levels, ratchet, stop_reason
+from openbell.engine.exits import (
+    Exit,
+    Hold,
+    decide_exit,
+    exit_quantity,
+    is_exit,
+    is_urgent,
+    levels,
+    next_rung,
+    protective_prices,
+    protective_reason,
+    ratchet,
+    remainders,
+    stop_reason,
+    touch,
+)
+from openbell.engine.portfolio import split
 
 LONG = make_position()
 SHORT = make_position(quantity=Decimal(-10))
@@ -265,3 +284,162 @@ def test_levels_agree_with_the_decision(position: Position, price: Decimal) -> N
     assert isinstance(decision, Exit) == (stopped or reached)
     if isinstance(decision, Exit):
         assert (decision.reason is ExitReason.TAKE_PROFIT) == (not stopped)
+
+
+# -- parts -----------------------------------------------------------------------------------------------------------
+
+RUNGS = ExitPolicy(stop_loss=0.02, take_profit=0.10, scale_out=(ScaleOut(0.02, 0.25), ScaleOut(0.05, 0.5)))
+STEPPED = make_position(policy=RUNGS, opened_quantity=Decimal(10))
+
+
+def part(position: Position, price: str) -> tuple[ExitReason, Decimal] | None:
+    found = decide_exit(position, Decimal(price), at(1))
+    return (found.reason, found.quantity) if isinstance(found, Exit) else None
+
+
+def test_a_rung_leaves_its_fraction_of_what_was_opened_in_whole_shares() -> None:
+    assert remainders(STEPPED) == (8, 3)
+    assert part(STEPPED, "101.9999") is None
+    assert part(STEPPED, "102") == (ExitReason.PARTIAL_TARGET, 2)
+
+
+@pytest.mark.parametrize("held", [8, 5, 4])
+def test_a_rung_that_the_lot_has_had_is_not_left_again(held: int) -> None:
+    assert part(replace(STEPPED, quantity=Decimal(held)), "104.9") is None
+    assert part(replace(STEPPED, quantity=Decimal(held)), "105") == (ExitReason.PARTIAL_TARGET, held - 3)
+
+
+def test_a_price_that_leaps_over_a_rung_leaves_both_parts_at_once() -> None:
+    assert part(STEPPED, "105") == (ExitReason.PARTIAL_TARGET, 7)
+
+
+def test_a_rung_that_was_left_in_part_is_completed() -> None:
+    assert part(replace(STEPPED, quantity=Decimal(9)), "102") == (ExitReason.PARTIAL_TARGET, 1)
+
+
+@pytest.mark.parametrize(("price", "expected"), [("98", ExitReason.STOP_LOSS), ("110", ExitReason.TAKE_PROFIT)])
+def test_the_whole_lot_comes_before_a_part(price: str, expected: ExitReason) -> None:
+    assert part(STEPPED, price) == (expected, 10)
+    late = replace(STEPPED, policy=replace(RUNGS, max_holding_seconds=1))
+    assert part(late, "102") == (ExitReason.MAX_HOLDING, 10)
+
+
+def test_a_short_lot_is_left_in_parts_as_the_price_falls() -> None:
+    short = replace(STEPPED, quantity=Decimal(-10))
+    assert part(short, "98.0001") is None
+    found = decide_exit(short, Decimal(98), at(1))
+    assert isinstance(found, Exit)
+    assert (found.side, found.quantity) == (Side.BUY, 2)
+
+
+def test_the_next_rung_is_where_a_replay_rests() -> None:
+    assert next_rung(STEPPED) == 102
+    assert next_rung(replace(STEPPED, quantity=Decimal(8))) == 105
+    assert next_rung(replace(STEPPED, quantity=Decimal(3))) is None
+
+
+def test_after_a_split_a_rung_asks_at_most_for_what_whole_shares_had_left_of_it() -> None:
+    had = replace(STEPPED, quantity=Decimal(8))
+    assert part(split(had, Decimal(4)), "25.6") == (ExitReason.PARTIAL_TARGET, 2)  # a quarter of 40 is 10, of 10 is 2
+    even = replace(STEPPED, quantity=Decimal(15), opened_quantity=Decimal(20))
+    assert part(split(even, Decimal(4)), "25.6") is None
+
+
+rungs = st.lists(st.tuples(st.floats(0.001, 1), st.floats(0.01, 0.19)), max_size=5).map(
+    lambda given: tuple(ScaleOut(profit, fraction) for profit, fraction in sorted(given))
+)
+
+
+@given(rungs, st.integers(1, 1000), st.data())
+def test_a_part_is_never_the_whole_lot_and_parts_come_to_an_end(
+    scale_out: tuple[ScaleOut, ...], opened: int, data: st.DataObject
+) -> None:
+    policy = ExitPolicy(stop_loss=None, take_profit=None, scale_out=scale_out)
+    lot = make_position(quantity=Decimal(opened), opened_quantity=Decimal(opened), policy=policy)
+    left = remainders(lot)
+    assert list(left) == sorted(left, reverse=True)
+    for _ in range(len(scale_out) + 1):
+        price = Decimal(data.draw(st.integers(101, 250)))
+        found = decide_exit(lot, price, at(1))
+        if isinstance(found, Exit):
+            assert 0 < found.quantity < lot.quantity
+            lot = replace(lot, quantity=lot.quantity - found.quantity)
+            again = decide_exit(lot, price, at(1))
+            assert isinstance(again, Hold), "the same price leaves nothing more"
+    assert lot.quantity >= (left[-1] if left else opened)
+
+
+# -- how an exit is ordered ------------------------------------------------------------------------------------------
+
+GENTLE = ExitPolicy(escalation=Escalation(limit_seconds=20, limit_offset_bps=10.0))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (ExitReason.TAKE_PROFIT, False),
+        (ExitReason.PARTIAL_TARGET, False),
+        (ExitReason.MAX_HOLDING, False),
+        (ExitReason.SIGNAL, False),
+        (ExitReason.SESSION_CLOSE, False),
+        (ExitReason.STOP_LOSS, True),
+        (ExitReason.TRAILING_STOP, True),
+        (ExitReason.FLATTEN, True),
+        (ExitReason.MANUAL, True),
+    ],
+)
+def test_what_has_no_haste_goes_at_a_limit_first(given: ExitReason, expected: bool) -> None:
+    assert is_urgent(GENTLE, given, at(0), at(3600)) is expected
+    assert is_urgent(GENTLE, given, at(0), None) is expected
+    assert is_urgent(ExitPolicy(), given, at(0), at(3600)), "without escalation everything goes to the market"
+
+
+@pytest.mark.parametrize(("seconds_left", "expected"), [(50.001, False), (50, True), (1, True), (-1, True)])
+def test_near_the_close_no_exit_waits_at_a_limit(seconds_left: float, expected: bool) -> None:
+    close = at(0) + timedelta(seconds=seconds_left)  # 20 s at the limit, and 30 s to sell what is left
+    assert is_urgent(GENTLE, ExitReason.SESSION_CLOSE, at(0), close) is expected
+
+
+def test_the_limit_lies_so_far_through_the_touch() -> None:
+    quote = Quote("AAPL", T0, 100.0, 99.98, 100.02)
+    gentle = make_position(policy=GENTLE)
+    assert touch(gentle, quote) == Decimal("99.8800")
+    assert touch(replace(gentle, quantity=Decimal(-10)), quote) == Decimal("100.1201")
+    assert touch(gentle, None) is None
+    assert touch(make_position(), quote) is None
+
+
+# -- what rests at the broker ------------------------------------------------------------------------------------------
+
+
+def test_protective_prices_are_the_levels_as_prices_that_can_be_ordered() -> None:
+    odd = make_position(average_price=Decimal("33.33333"))
+    assert protective_prices(odd) == {Leg.STOP: Decimal("32.6666"), Leg.TARGET: Decimal("34.6667")}
+    short = replace(odd, quantity=Decimal(-10))
+    assert protective_prices(short) == {Leg.STOP: Decimal("34.0000"), Leg.TARGET: Decimal("31.9999")}
+    assert protective_prices(make_position(policy=OFF)) == {}
+    assert set(protective_prices(make_position(policy=TRAILING))) == set()
+    trailed = make_position(policy=TRAILING, best_price=Decimal(110))
+    assert protective_prices(trailed) == {Leg.STOP: Decimal("108.9000")}
+
+
+@pytest.mark.parametrize(
+    ("policy", "price", "leg", "expected"),
+    [
+        (ExitPolicy(), "98", Leg.STOP, ExitReason.STOP_LOSS),
+        (ExitPolicy(), "104", Leg.TARGET, ExitReason.TAKE_PROFIT),
+        (ExitPolicy(trailing=TrailingStop(0, 0.01)), "98", Leg.STOP, ExitReason.STOP_LOSS),
+        (ExitPolicy(trailing=TrailingStop(0, 0.01)), "98.0001", Leg.STOP, ExitReason.TRAILING_STOP),
+        (TRAILING, "98", Leg.STOP, ExitReason.TRAILING_STOP),
+    ],
+)
+def test_a_protective_fill_tells_which_rule_it_stood_for(
+    policy: ExitPolicy, price: str, leg: Leg, expected: ExitReason
+) -> None:
+    assert protective_reason(make_position(policy=policy), Decimal(price), leg) is expected
+
+
+def test_a_short_lots_trailing_stop_lies_below_its_stop() -> None:
+    short = make_position(quantity=Decimal(-10), policy=ExitPolicy(trailing=TrailingStop(0, 0.01)))
+    assert protective_reason(short, Decimal("101.9"), Leg.STOP) is ExitReason.TRAILING_STOP
+    assert protective_reason(short, Decimal(102), Leg.STOP) is ExitReason.STOP_LOSS

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.values import T0, at, make_fill, make_intent, make_update
-from openbell.domain.orders import Fill, IntentState, OrderUpdate
+from openbell.domain.orders import Fill, IntentKind, IntentState, OrderTerms, OrderType, OrderUpdate
 from openbell.journal.lifecycle import after_fill, after_update
 from openbell.journal.values import IntentRecord
 
@@ -46,6 +46,43 @@ AFTER = {
 @pytest.mark.parametrize(("known", "told"), [(known, told) for known in AFTER for told in AFTER[known]])
 def test_only_the_brokers_word_moves_an_intent_and_never_back(known: IntentState, told: IntentState) -> None:
     assert after_update(record(known), make_update(told), at(1)).state is AFTER[known][told]
+
+
+def resting(state: IntentState, **changes: object) -> IntentRecord:
+    stop = make_intent(kind=IntentKind.PROTECTIVE, order_type=OrderType.STOP, stop_price=Decimal(98))
+    return replace(record(state, **changes), intent=stop)
+
+
+def terms(quantity: int) -> OrderTerms:
+    return OrderTerms(Decimal(quantity), stop_price=Decimal(98))
+
+
+@pytest.mark.parametrize(("told", "expected"), [(terms(12), W), (terms(10), F), (None, F)])
+def test_a_protective_order_that_works_for_more_at_the_broker_is_not_over(
+    told: OrderTerms | None, expected: IntentState
+) -> None:
+    filled = resting(F, filled=Decimal(10), reported=Decimal(10))
+    after = after_update(filled, make_update(W, terms=told, filled_quantity=Decimal(10)), at(1))
+    assert after.state is expected
+    assert after.intent.quantity == (12 if expected is W else 10)
+    plain = record(F, filled=Decimal(10))
+    assert after_update(plain, make_update(W, terms=terms(12)), at(1)).state is F
+
+
+def test_terms_are_taken_of_protective_orders_alone_and_only_where_they_fit() -> None:
+    assert after_update(resting(W), make_update(W, terms=terms(4)), at(1)).intent.terms == terms(4)
+    assert after_update(record(W), make_update(W, terms=OrderTerms(Decimal(4))), at(1)).intent.quantity == 10
+    for odd in (OrderTerms(Decimal(4)), OrderTerms(Decimal(4), Decimal(98)), OrderTerms(ZERO, stop_price=Decimal(98))):
+        assert after_update(resting(W), make_update(W, terms=odd), at(1)).intent.quantity == 10
+    for over in (C, R):
+        assert after_update(resting(over), make_update(W, terms=terms(4)), at(1)).intent.quantity == 10
+
+
+def test_the_last_word_on_an_order_brings_its_last_terms() -> None:
+    after = after_update(
+        resting(W, filled=Decimal(4)), make_update(F, terms=terms(4), filled_quantity=Decimal(4)), at(1)
+    )
+    assert (after.state, after.intent.quantity, after.is_open) == (F, 4, False)
 
 
 @pytest.mark.parametrize("known", [{"filled": Decimal(1)}, {"reported": Decimal(1)}])

@@ -18,8 +18,8 @@ import pytest
 from fakes.values import OWNER, T0, at, make_fill, make_intent, make_position, make_trade, make_update, ref
 from openbell.domain.clock import SimulatedClock
 from openbell.domain.errors import JournalError, JournalLockedError, StaleEpochError
-from openbell.domain.identity import owner_tag
-from openbell.domain.orders import IntentKind, IntentState, OrderType, Side, TimeInForce
+from openbell.domain.identity import exit_ref, owner_tag
+from openbell.domain.orders import IntentKind, IntentState, OrderTerms, OrderType, OrderUpdate, Side, TimeInForce
 from openbell.domain.positions import ExitPolicy, TrailingStop
 from openbell.domain.reasons import Reason
 from openbell.domain.statistics import Counters, Statistics
@@ -633,3 +633,50 @@ async def test_operations_are_done_in_the_order_of_their_calls(journal: Journal)
 def test_the_owner_of_these_tests_is_a_real_tag() -> None:
     assert owner_tag("u") == OWNER
     assert from_micros(to_micros(T0)) == T0
+
+
+async def test_what_an_open_intent_may_come_to_is_written_and_a_final_one_stays(journal: Journal) -> None:
+    resting = {"kind": IntentKind.PROTECTIVE, "side": Side.SELL, "order_type": OrderType.STOP}
+    stop = make_intent("s", **resting, stop_price=Decimal(98), time_in_force=TimeInForce.GTC, oca_group="g")
+    await journal.begin_epoch(1)
+    await journal.commit_intents([stop])
+    larger = replace(stop, quantity=Decimal(12), exits="{}", reference_price=Decimal(101), stop_price=Decimal(1))
+    await journal.amend_intent(larger)
+    found = await journal.record(ref("s"))
+    assert found is not None
+    assert found.intent == replace(larger, stop_price=Decimal(98)), "its price is the broker's to name"
+    terms = OrderTerms(Decimal(7), stop_price=Decimal(99))
+    await journal.record_update(make_update(IntentState.WORKING, "s", terms=terms))
+    found = await journal.record(ref("s"))
+    assert found is not None
+    assert found.intent.terms == terms
+    await journal.record_update(make_update(IntentState.CANCELLED, "s"))
+    await journal.amend_intent(larger)
+    found = await journal.record(ref("s"))
+    assert found is not None
+    assert found.intent.terms == terms
+
+
+async def test_the_newest_exit_of_an_open_position_is_loaded_and_one_that_was_withdrawn_is_passed_over(
+    journal: Journal,
+) -> None:
+    owner = await journal.adopt_owner("u")
+    await journal.begin_epoch(1)
+    await journal.commit_intents([make_intent("a")])
+    position = make_position("a", exit_sequence=3)
+    await journal.record_fill(make_fill("x1", "a"), position, None)
+    assert (await journal.load()).last_exits == ()
+    leaving = {"kind": IntentKind.EXIT, "side": Side.SELL, "position_id": "p-a"}
+    exits = [make_intent("e", **leaving, order_ref=exit_ref(owner, "p-a", number)) for number in (1, 2, 3)]
+    await journal.commit_intents(exits)
+    for intent, state in zip(exits[1:], (IntentState.CANCELLED, IntentState.WITHDRAWN), strict=True):
+        await journal.record_update(OrderUpdate(intent.order_ref, state, ""))
+    (last,) = (await journal.load()).last_exits
+    assert (last.intent.order_ref, last.state) == (exits[1].order_ref, IntentState.CANCELLED)
+
+
+async def test_protective_orders_are_no_orders_to_the_rates(journal: Journal) -> None:
+    await journal.begin_epoch(1)
+    resting = {"kind": IntentKind.PROTECTIVE, "order_type": OrderType.STOP, "stop_price": Decimal(98)}
+    await journal.commit_intents([make_intent("a"), make_intent("s", **resting)])
+    assert await journal.order_times(T0) == (T0,)

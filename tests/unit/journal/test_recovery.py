@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from fakes.values import OWNER, T0, at, make_fill, make_intent, make_position, make_update, ref
 from openbell.domain.answers import Answer, ConfirmedEmpty, Unknown, Value
 from openbell.domain.clock import SimulatedClock
-from openbell.domain.identity import exit_ref
-from openbell.domain.orders import Fill, IntentState, OrderUpdate, Side
+from openbell.domain.identity import Leg, exit_ref, protective_ref
+from openbell.domain.orders import Fill, IntentKind, IntentState, OrderTerms, OrderType, OrderUpdate, Side
 from openbell.domain.positions import BrokerPosition, Position
 from openbell.journal import IntentRecord, Journal
-from openbell.journal.recovery import Facts, MissingFill, PositionDifference, Recovery, UnrecordedExit, recover
+from openbell.journal.recovery import Facts, MissingFill, PositionDifference, Recovery, UnrecordedOrder, recover
 
 NONE = ConfirmedEmpty()
 SILENT = Unknown("timed out")
@@ -222,9 +222,33 @@ def test_an_exit_of_a_position_we_hold_that_was_not_written_down_is_taken_up(seq
     told = make_update(FILLED, order_ref=sent, filled_quantity=Decimal(10))
     fill = make_fill(order_ref=sent, side=Side.SELL)
     found = recover(facts(positions=(held,)), orders(told), fills(fill), NONE)
-    assert found.unrecorded_exits == (UnrecordedExit(sent, "p-a", sequence, told, (fill,)),)
+    assert found.unrecorded == (UnrecordedOrder(sent, "p-a", sequence, told, (fill,)),)
     assert (found.orphan_orders, found.orphan_fills) == ((), ())
     assert not found.is_in_sync, "until it is written"
+
+
+@pytest.mark.parametrize(("leg", "order_type"), [(Leg.STOP, OrderType.STOP), (Leg.TARGET, OrderType.LIMIT)])
+@pytest.mark.parametrize("revision", [8, 9, 400])
+def test_a_protective_order_that_was_not_written_down_is_taken_up(
+    leg: Leg, order_type: OrderType, revision: int
+) -> None:
+    held = make_position("a", exit_sequence=3, protection_revision=7)
+    sent = protective_ref(OWNER, "p-a", leg, revision)
+    told = make_update(WORKING, order_ref=sent)
+    found = recover(facts(positions=(held,)), orders(told), NONE, holds(AAPL=10))
+    taken = UnrecordedOrder(sent, "p-a", revision, told, (), IntentKind.PROTECTIVE, order_type)
+    assert found.unrecorded == (taken,)
+    assert found.orphan_orders == ()
+
+
+def test_terms_that_the_broker_names_decide_what_is_still_to_come() -> None:
+    resting = {"kind": IntentKind.PROTECTIVE, "order_type": OrderType.STOP, "stop_price": Decimal(98)}
+    terms = OrderTerms(Decimal(4), stop_price=Decimal(98))
+    filled = make_update(FILLED, filled_quantity=Decimal(4), terms=terms)
+    sold = make_fill(side=Side.SELL, quantity=Decimal(4))
+    found = recover(facts(record(WORKING, **resting)), orders(filled), fills(sold), holds(AAPL=-4))
+    assert found.awaiting_fills == ()
+    assert [update.terms for update in found.updates] == [terms]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +259,7 @@ def test_an_exit_of_a_position_we_hold_that_was_not_written_down_is_taken_up(seq
 def test_no_other_order_is_taken_for_an_exit_that_was_not_written_down(other: str) -> None:
     held = make_position("a", exit_sequence=3)
     found = recover(facts(positions=(held,)), orders(make_update(WORKING, order_ref=other)), NONE, holds(AAPL=10))
-    assert found.unrecorded_exits == ()
+    assert found.unrecorded == ()
     assert len(found.orphan_orders) + len(found.foreign_orders) == 1
 
 

@@ -59,6 +59,8 @@ def test_every_object_above_a_default_has_a_default(kind: ResourceKind) -> None:
 
     # These are absent unless somebody writes them.
     meant = {"spec.broker.ibkr", "spec.marketData.replay", "spec.exits.trailing", "spec.source.configMap"}
+    if kind.kind == "Strategy":
+        meant.add("spec.exits.escalation")
     assert set(lacking(root_schema(kind)["properties"]["spec"], "spec")) <= meant
 
 

@@ -106,6 +106,10 @@ async def test_a_journal_that_fails_keeps_no_exit_from_going_out(holding: World)
     await holding.exits.check()
     assert [intent.symbol for intent in holding.broker.sent] == ["MSFT"]
     await holding.exits.check()
+    # What is gone is not given up: without the journal, nobody can tell a fill that was missed from a loss.
+    assert "p-a" in holding.ledger.positions
+    holding.journal.is_failing = False
+    await holding.exits.check()
     assert "p-a" not in holding.ledger.positions
 
 

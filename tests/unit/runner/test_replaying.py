@@ -218,6 +218,31 @@ async def test_another_seed_of_the_broker_gives_another_digest(replay: Replay) -
     assert second.result.digest != first.result.digest
 
 
+@pytest.mark.parametrize("change", [{"brokerSide": False}, {"escalation": {"limitSeconds": 60}}])
+async def test_how_an_exit_would_be_ordered_live_changes_no_replay(replay: Replay, change: dict[str, Any]) -> None:
+    whole = await undisturbed(replay)
+    replay.exits = {**replay.exits, **change}
+    assert (await replay.run("other")).result.digest == whole.result.digest
+
+
+async def test_a_part_is_left_at_its_rung_and_the_round_trip_is_booked_once(replay: Replay) -> None:
+    replay.exits = {"stopLoss": 0.05, "takeProfit": 0.2, "scaleOut": [{"profit": 0.04, "fraction": 0.5}]}
+    async with replay.running() as run:
+        await run.until_finished()
+        records = list(reversed(await run.crew._journal.orders(1000)))
+        done = await run.done()
+    parts = [each for each in records if each.intent.reason == "PARTIAL_TARGET"]
+    assert len(parts) > 2
+    for part in parts:
+        entry = next(each for each in records if each.intent.position_id == part.intent.position_id)
+        gain = part.average_price / entry.average_price - 1
+        # At the rung, less half the spread and up to five points of slippage; a gap fills further on.
+        assert gain > Decimal("0.039")
+        assert part.filled == entry.filled // 2
+    assert done.in_sync == "InSync"
+    assert len({trade.position_id for trade in done.trades}) == len(done.trades)
+
+
 async def test_a_second_start_tells_the_stored_result_and_trades_nothing(replay: Replay) -> None:
     first = await replay.run()
     again = await replay.run()

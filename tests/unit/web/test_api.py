@@ -93,6 +93,43 @@ async def test_stats_are_given_per_strategy_and_per_reason_in_words() -> None:
     assert body["started_at"] == "2024-12-16T14:30:00Z"
 
 
+async def test_a_position_is_closed_by_its_id_and_the_answer_says_what_happens() -> None:
+    runner = fake.busy_runner()
+    position = runner.portfolio().positions[0].position_id
+    async with client(runner, token=TOKEN) as api:
+        assert (await api.post(f"/api/positions/{position}/close")).status_code == 401
+        assert runner.closed == []
+        answer = await api.post(f"/api/positions/{position}/close", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 202
+    assert answer.json() == {
+        "status": "success",
+        "position_id": position,
+        "message": "AAPL is being closed at the market.",
+    }
+    assert runner.closed == [position]
+
+
+async def test_a_position_that_is_not_open_cannot_be_closed() -> None:
+    async with client(fake.busy_runner()) as api:
+        answer = await api.post("/api/positions/p-nothing/close")
+    assert answer.status_code == 404
+    assert answer.json()["message"] == "Position 'p-nothing' is not open; GET /api/positions lists those that are."
+
+
+async def test_a_position_is_not_closed_while_exits_are_held_back() -> None:
+    runner = fake.busy_runner()
+    runner.view_status = replace(runner.view_status, state=TradingState.STOPPED)
+    position = runner.portfolio().positions[0].position_id
+    async with client(runner) as api:
+        answer = await api.post(f"/api/positions/{position}/close")
+    assert answer.status_code == 409
+    assert answer.json() == {
+        "status": "error",
+        "message": f"Position {position} is not closed now: the scheduler is stopped.",
+    }
+    assert runner.closed == []
+
+
 @pytest.mark.parametrize(
     ("call", "state", "enabled", "paused"),
     [

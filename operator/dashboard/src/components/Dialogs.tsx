@@ -1,5 +1,6 @@
 import { useEffect, useRef } from "preact/hooks";
 import type { ComponentChildren } from "preact";
+import { quantity } from "../format";
 import { dialog, model, type Page } from "../store";
 
 function Modal({ label, testid, children }: { label: string; testid: string; children: ComponentChildren }) {
@@ -48,6 +49,36 @@ function StopDialog({ page }: { page: Page }) {
   );
 }
 
+function CloseDialog({ page }: { page: Page }) {
+  const asked = dialog.value;
+  if (asked.kind !== "close") return null;
+  const held = model.value?.portfolio.positions.find((each) => each.position_id === asked.position);
+  return (
+    <Modal label={`Close ${asked.symbol}`} testid="dialog-close">
+      <h2>Close {asked.symbol}?</h2>
+      <p>
+        {held === undefined
+          ? "The position is no longer open."
+          : `All of it (${quantity(held.quantity)}) is ${Number(held.quantity) < 0 ? "bought back" : "sold"} at the market, at whatever price that is.`}
+      </p>
+      <div class="dialog-buttons">
+        <button type="button" class="button" autofocus onClick={cancel}>
+          Cancel
+        </button>
+        <button
+          type="button"
+          class="button danger solid"
+          data-testid="confirm-close"
+          disabled={held === undefined}
+          onClick={() => void page.close(asked.position, asked.symbol)}
+        >
+          Close position
+        </button>
+      </div>
+    </Modal>
+  );
+}
+
 function TokenDialog({ page }: { page: Page }) {
   const input = useRef<HTMLInputElement>(null);
   const asked = dialog.value;
@@ -58,7 +89,7 @@ function TokenDialog({ page }: { page: Page }) {
         onSubmit={(event) => {
           event.preventDefault();
           const token = input.current?.value.trim() ?? "";
-          if (token) void page.useToken(token, asked.call);
+          if (token) void page.useToken(token, asked.ask);
         }}
       >
         <h2>This needs the API token</h2>
@@ -91,6 +122,7 @@ function TokenDialog({ page }: { page: Page }) {
 export function Dialogs({ page }: { page: Page }) {
   const { kind } = dialog.value;
   if (kind === "stop") return <StopDialog page={page} />;
+  if (kind === "close") return <CloseDialog page={page} />;
   if (kind === "token") return <TokenDialog page={page} />;
   return null;
 }

@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { count, counted, duration, minute, money, percent, price, progress, quantity, time, tone, words } from "../format";
 import type { Model } from "../model";
-import { logs, logsOpen } from "../store";
+import { dialog, logs, logsOpen, pending } from "../store";
 import type { Order, Position, Strategy, TradeSignal } from "../types";
 
 export function Panel(props: {
@@ -126,6 +126,9 @@ export function Positions({ model }: { model: Model }) {
                 <th class="gauge-head">Stop and target</th>
                 <th class="number">Gain or loss</th>
                 <th class="number wide">Opened</th>
+                <th>
+                  <span class="visually-hidden">Close</span>
+                </th>
               </tr>
             </thead>
             <tbody>
@@ -146,6 +149,20 @@ export function Positions({ model }: { model: Model }) {
                   </td>
                   <td class={`number c-pnl ${tone(each.unrealized_pnl)}`}>{money(each.unrealized_pnl, true)}</td>
                   <td class="number wide muted">{time(each.opened_at, model.time)}</td>
+                  <td class="c-close">
+                    <button
+                      type="button"
+                      class="button small"
+                      data-testid={`close-${each.symbol}`}
+                      aria-label={`Close ${each.symbol} of ${each.strategy}`}
+                      disabled={pending.value !== null}
+                      onClick={() => {
+                        dialog.value = { kind: "close", position: each.position_id, symbol: each.symbol };
+                      }}
+                    >
+                      Close
+                    </button>
+                  </td>
                 </tr>
               ))}
             </tbody>
@@ -233,7 +250,7 @@ export function Orders({ model }: { model: Model }) {
                     <strong>
                       {each.side} {each.symbol}
                     </strong>
-                    <small>{each.kind === "Exit" ? "exit" : "entry"}</small>
+                    <small>{each.kind.toLowerCase()}</small>
                   </td>
                   <td class="number nowrap c-filled">
                     {quantity(each.filled_quantity)} <small class="inline">of {quantity(each.quantity)}</small>

@@ -16,7 +16,7 @@ from openbell.domain.account import Account
 from openbell.domain.answers import Answer, ConfirmedEmpty, Unknown, Value
 from openbell.domain.bars import Quote
 from openbell.domain.clock import Clock
-from openbell.domain.orders import Fill, Intent, OrderUpdate
+from openbell.domain.orders import Fill, Intent, OrderTerms, OrderUpdate
 from openbell.domain.positions import BrokerPosition
 from openbell.market.base import MarketData
 
@@ -90,6 +90,14 @@ class SimulatedBroker:
             self._desk.order(self._account, request_of(intent))
         except BookError as error:
             raise NotSentError(f"order {intent.order_ref} was not sent: {error}") from error
+
+    def modify(self, order_ref: str, terms: OrderTerms) -> None:
+        if not self._connected:
+            raise NotSentError(f"the change of {order_ref} was not sent: the simulated venue is closed")
+        try:
+            self._desk.modify(self._account, order_ref, terms)
+        except BookError as error:
+            raise NotSentError(f"the change of {order_ref} was not sent: {error}") from error
 
     def cancel(self, order_ref: str) -> None:
         if not self._connected:

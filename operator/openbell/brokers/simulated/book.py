@@ -59,7 +59,7 @@ class BookLockedError(BookError):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """One message as it arrived. `kind` is Order, Cancel or Trade (by hand)."""
+    """One message as it arrived. `kind` is Order, Modify, Cancel or Trade (by hand)."""
 
     number: int
     time: datetime
@@ -218,6 +218,12 @@ class Book:
             )
             for identity, order_ref, symbol, side, quantity, at, commission, moment in rows.fetchall()
         )  # fmt: skip
+
+    def executions(self) -> tuple[Fill, ...]:
+        """Every fill that was ever made, oldest first within each account."""
+        rows = self._connection.execute("SELECT DISTINCT account FROM executions ORDER BY account").fetchall()
+        beginning = datetime(1970, 1, 1, tzinfo=UTC)
+        return tuple(fill for (account,) in rows for fill in self.fills(account, beginning))
 
     def arrivals(self, account: str | None = None) -> tuple[Arrival, ...]:
         """Every message that ever arrived, in order."""

@@ -10,13 +10,13 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from openbell.brokers.simulated.book import Book
-from openbell.brokers.simulated.messages import request_row
+from openbell.brokers.simulated.messages import request_row, terms_row
 from openbell.brokers.simulated.venue import Happened, OrderRequest, Terms, TradingHours, Venue, anything
 from openbell.domain.account import Account
 from openbell.domain.answers import Value
 from openbell.domain.bars import Quote
 from openbell.domain.clock import Clock
-from openbell.domain.orders import Fill, OrderUpdate
+from openbell.domain.orders import Fill, OrderTerms, OrderUpdate
 from openbell.domain.positions import BrokerPosition
 from openbell.market.base import MarketData
 
@@ -99,11 +99,19 @@ class Desk:
                 happened = venue.submit(account, request, now, expires_at)
         self._tell(happened)
 
-    def cancel(self, account: str, order_ref: str) -> None:
-        """A cancel arrives: recorded, then done."""
+    def cancel(self, account: str, order_ref: str, *, lose: bool = False) -> None:
+        """A cancel arrives: recorded, then done, unless it is to be lost."""
         with self._step() as venue:
             self.book.record_arrival(self._clock.now(), account, "Cancel", order_ref, {})
-            happened = venue.cancel(account, order_ref)
+            happened = () if lose else venue.cancel(account, order_ref)
+        self._tell(happened)
+
+    def modify(self, account: str, order_ref: str, terms: OrderTerms, *, lose: bool = False) -> None:
+        """A change of terms arrives: recorded, then done or refused, unless it is to be lost."""
+        now = self._clock.now()
+        with self._step() as venue:
+            self.book.record_arrival(now, account, "Modify", order_ref, terms_row(terms))
+            happened = () if lose else venue.modify(account, order_ref, terms, now)
         self._tell(happened)
 
     def on_quote(self, quote: Quote) -> None:

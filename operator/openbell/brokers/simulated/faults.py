@@ -21,6 +21,8 @@ class FaultKind(StrEnum):
     REJECT = "reject"  # record the order and reject it
     DROP_BEFORE = "drop-before"  # drop the connection instead of recording the order
     DROP_AFTER = "drop-after"  # record and execute the order, then drop the connection without a word
+    LOSE_CANCEL = "lose-cancel"  # record the cancel, and do nothing
+    LOSE_MODIFY = "lose-modify"  # record the change of terms, and do nothing
     FREEZE = "freeze"  # after recording the order, neither read nor answer on its connection; the socket stays
     DELAY = "delay"  # tell of an event only after some seconds
     DUPLICATE_FILLS = "duplicate-fills"  # tell of a fill twice

@@ -13,7 +13,7 @@ from openbell.brokers.simulated.venue import OrderRequest, VenueOrder
 from openbell.domain.account import Account
 from openbell.domain.bars import BarSeries, Quote
 from openbell.domain.errors import BrokerError
-from openbell.domain.orders import Fill, Intent, IntentState, OrderType, OrderUpdate, Side, TimeInForce
+from openbell.domain.orders import Fill, Intent, IntentState, OrderTerms, OrderType, OrderUpdate, Side, TimeInForce
 from openbell.domain.positions import BrokerPosition
 
 Json = dict[str, Any]
@@ -63,6 +63,7 @@ def request_of(intent: Intent) -> OrderRequest:
         intent.stop_price,
         intent.time_in_force,
         intent.reference_price,
+        intent.oca_group,
     )
 
 
@@ -77,6 +78,7 @@ def request_row(request: OrderRequest) -> Json:
         "stop_price": _optional(request.stop_price),
         "time_in_force": request.time_in_force.value,
         "reference_price": str(request.reference_price),
+        "oca_group": request.oca_group,
     }
 
 
@@ -93,9 +95,26 @@ def request_from_row(row: Json) -> OrderRequest:
             _decimal(row["stop_price"]),
             TimeInForce(row["time_in_force"]),
             Decimal(row["reference_price"]),
+            str(row.get("oca_group", "")),
         )
     except (KeyError, TypeError, ValueError, InvalidOperation) as error:
         raise MessageError(f"the order {row!r} is not well formed: {error!r}") from error
+
+
+def terms_row(terms: OrderTerms) -> Json:
+    return {
+        "quantity": str(terms.quantity),
+        "limit_price": _optional(terms.limit_price),
+        "stop_price": _optional(terms.stop_price),
+    }
+
+
+def terms_from_row(row: Json) -> OrderTerms:
+    """Raises MessageError for a row that has no terms."""
+    try:
+        return OrderTerms(Decimal(row["quantity"]), _decimal(row["limit_price"]), _decimal(row["stop_price"]))
+    except (KeyError, TypeError, ValueError, InvalidOperation) as error:
+        raise MessageError(f"the terms {row!r} are not well formed: {error!r}") from error
 
 
 def order_row(order: VenueOrder) -> Json:
@@ -144,6 +163,8 @@ def update_row(update: OrderUpdate) -> Json:
         "filled_quantity": str(update.filled_quantity),
         "average_price": str(update.average_price),
         "detail": update.detail,
+        "terms": None if update.terms is None else terms_row(update.terms),
+        "oca_group": update.oca_group,
     }
 
 
@@ -155,6 +176,8 @@ def update_from_row(row: Json) -> OrderUpdate:
         Decimal(row["filled_quantity"]),
         Decimal(row["average_price"]),
         row["detail"],
+        None if row["terms"] is None else terms_from_row(row["terms"]),
+        row["oca_group"],
     )
 
 

@@ -16,7 +16,7 @@ from openbell.domain.account import Account
 from openbell.domain.answers import Answer, ConfirmedEmpty, Unknown, Value
 from openbell.domain.bars import BarSeries, Quote
 from openbell.domain.errors import BrokerError
-from openbell.domain.orders import Fill, Intent, OrderUpdate
+from openbell.domain.orders import Fill, Intent, OrderTerms, OrderUpdate
 from openbell.domain.positions import BrokerPosition
 
 FIRST_BACKOFF_SECONDS = 0.1
@@ -158,6 +158,10 @@ class RemoteVenue:
     def send(self, intent: Intent) -> None:
         order = messages.request_row(messages.request_of(intent))
         self._hand_over({"op": "order", "order": order}, f"order {intent.order_ref}")
+
+    def modify(self, order_ref: str, terms: OrderTerms) -> None:
+        message = {"op": "modify", "order_ref": order_ref, "terms": messages.terms_row(terms)}
+        self._hand_over(message, f"the change of {order_ref}")
 
     def cancel(self, order_ref: str) -> None:
         self._hand_over({"op": "cancel", "order_ref": order_ref}, f"the cancel of {order_ref}")

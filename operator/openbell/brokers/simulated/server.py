@@ -1,12 +1,13 @@
 """The venue as a process of its own: JSON lines over TCP.
 
 A client says `{"op": "hello", "account": …, "heartbeat_seconds": …}` and is welcomed, or refused while another client
-of the account is alive. Then come `order` and `cancel` (one way; events tell what became of them) and, with an `id`
-that the answer repeats, `account`, `positions`, `orders`, `fills`, `quote`, `bars` and `ping`. An answer carries
-`value`, `empty` or `error`. A client that is silent for three heartbeats is dropped, so that its account is free again.
+of the account is alive. Then come `order`, `modify` and `cancel` (one way; events tell what became of them) and, with
+an `id` that the answer repeats, `account`, `positions`, `orders`, `fills`, `quote`, `bars` and `ping`. An answer
+carries `value`, `empty` or `error`. A client that is silent for three heartbeats is dropped, so that its account is
+free again.
 
-`{"op": "admin"}` (where it is allowed) opens the back door for tests: `arrivals`, `faults`, `trade`, `disconnect`,
-`sessions`.
+`{"op": "admin"}` (where it is allowed) opens the back door for tests: `arrivals`, `executions`, `faults`, `trade`,
+`disconnect`, `sessions`.
 """
 
 from __future__ import annotations
@@ -161,7 +162,13 @@ class VenueServer:
             case "cancel":
                 order_ref = str(message.get("order_ref", ""))
                 self._lost.discard((session.account, order_ref))
-                self._desk.cancel(session.account, order_ref)
+                lose = self._faults.strikes(FaultKind.LOSE_CANCEL) is not None
+                self._desk.cancel(session.account, order_ref, lose=lose)
+            case "modify":
+                order_ref = str(message.get("order_ref", ""))
+                terms = messages.terms_from_row(message.get("terms", {}))
+                lose = self._faults.strikes(FaultKind.LOSE_MODIFY) is not None
+                self._desk.modify(session.account, order_ref, terms, lose=lose)
             case _:
                 try:
                     answer = await self._answer(session, message)
@@ -253,6 +260,8 @@ class VenueServer:
         match message.get("op"):
             case "arrivals":
                 return {"value": [_arrival(one) for one in self._desk.book.arrivals(message.get("account"))]}
+            case "executions":
+                return {"value": [messages.fill_row(one) for one in self._desk.book.executions()]}
             case "faults":
                 faults = [parse_fault(str(text)) for text in message["faults"]]
                 self._faults = FaultPlan(faults, self._settings.seed)

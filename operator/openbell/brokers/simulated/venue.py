@@ -2,7 +2,9 @@
 
 Rules: an order fills only at a quote later than its arrival, never at the price that triggered it; a market order pays
 half the spread and slippage; a limit order fills at its limit or better; a stop order becomes a market order at the
-quote that reaches it and fills at the next. Buying power is checked when an order arrives, at the last price known
+quote that reaches it and fills at the next. Of the orders of one `oca_group` at most one is ever filled: its first
+fill, also of a part, cancels the others in the same step and lets none in after it (type 1); cancelling one by request
+cancels the group, as at Interactive Brokers. Buying power is checked when an order arrives, at the last price known
 then; a gap afterwards is the account's risk, as at a real broker. Each arrival is an order, also one whose reference
 was seen before: nothing is deduplicated here.
 """
@@ -13,7 +15,7 @@ import hashlib
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -22,7 +24,7 @@ from openbell.brokers.simulated.ledger import Ledger
 from openbell.domain.account import Account
 from openbell.domain.bars import Quote
 from openbell.domain.money import PRICE_STEP, ZERO, cents, price, text
-from openbell.domain.orders import Fill, IntentState, OrderType, OrderUpdate, Side, TimeInForce
+from openbell.domain.orders import Fill, IntentState, OrderTerms, OrderType, OrderUpdate, Side, TimeInForce
 from openbell.domain.positions import BrokerPosition
 
 BASIS_POINTS = Decimal(10_000)
@@ -63,6 +65,7 @@ class OrderRequest:
     stop_price: Decimal | None = None
     time_in_force: TimeInForce = TimeInForce.DAY
     reference_price: Decimal = ZERO
+    oca_group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +93,16 @@ class VenueOrder:
 
     def update(self) -> OrderUpdate:
         """The order as the broker tells of it."""
+        request = self.request
         return OrderUpdate(
-            self.request.order_ref, self.state, self.order_id, self.filled, self.average_price, self.detail
+            request.order_ref,
+            self.state,
+            self.order_id,
+            self.filled,
+            self.average_price,
+            self.detail,
+            OrderTerms(request.quantity, request.limit_price, request.stop_price),
+            request.oca_group,
         )
 
 
@@ -133,6 +144,7 @@ class Venue:
         self._trades = trades
         self._orders: dict[str, VenueOrder] = {}
         self._working: dict[str, dict[str, VenueOrder]] = {}  # by symbol, by order id
+        self._groups: dict[tuple[str, str], set[str]] = {}  # order ids by account and OCA group
         self._over: deque[str] = deque()
         self._changes = Changes()
 
@@ -246,24 +258,74 @@ class Venue:
         for kind, given in ((OrderType.LIMIT, request.limit_price), (OrderType.STOP, request.stop_price)):
             if request.order_type is kind and (given is None or given <= 0):
                 return f"a {kind.value} order needs its price"
-        ledger = self.ledger(account)
-        cost = self._opening_cost(ledger, request, request.quantity)
+        if any(order.filled for order in self._group(account, request.oca_group)):
+            return f"the OCA group {request.oca_group} has had its fill"
+        return self._lacks(account, self._opening_cost(self.ledger(account), request, request.quantity))
+
+    def _lacks(self, account: str, cost: Decimal) -> str:
         free = self._free(account)
         if cost > free:
             return f"insufficient buying power: {text(cents(cost))} needed, {text(cents(max(ZERO, free)))} free"
         return ""
 
-    def cancel(self, account: str, order_ref: str) -> tuple[Happened, ...]:
-        """Cancel what still works under a reference; for what is over, say once more how it ended."""
-        found = [
+    def _group(self, account: str, name: str) -> tuple[VenueOrder, ...]:
+        """The members of an OCA group that are remembered, in the order of their arrival."""
+        members = (self._orders[each] for each in self._groups.get((account, name), ())) if name else ()
+        return tuple(sorted(members, key=lambda order: order.sequence))
+
+    def _end_group(self, order: VenueOrder, why: str) -> tuple[Happened, ...]:
+        """Cancel what still works beside `order` in its group."""
+        return tuple(
+            self._keep(replace(other, state=IntentState.CANCELLED, detail=why))
+            for other in self._group(order.account, order.request.oca_group)
+            if other.order_id != order.order_id and other.state is IntentState.WORKING
+        )
+
+    def modify(self, account: str, order_ref: str, terms: OrderTerms, now: datetime) -> tuple[Happened, ...]:
+        """Give what still works under a reference new terms, or say once more how it is and why it stays so.
+
+        What has been changed fills only at quotes later than the change.
+        """
+        happened = []
+        for order in self._named(account, order_ref):
+            if order.state is not IntentState.WORKING:
+                happened.append(Happened(account, order.update()))
+                continue
+            why = self._objection_to_change(order, terms)
+            changed = replace(order.request, **asdict(terms))
+            kept = replace(order, detail=why) if why else replace(order, request=changed, live_from=now, detail="")
+            happened.append(self._keep(kept))
+        return tuple(happened)
+
+    def _objection_to_change(self, order: VenueOrder, terms: OrderTerms) -> str:
+        request = order.request
+        if not terms.quantity > order.filled:
+            return f"not changed: {text(order.filled)} are filled, so the quantity cannot be {text(terms.quantity)}"
+        if order.triggered:
+            return "not changed: the stop has been reached"
+        for kind, given in ((OrderType.LIMIT, terms.limit_price), (OrderType.STOP, terms.stop_price)):
+            if (request.order_type is kind) != (given is not None) or (given is not None and given <= 0):
+                return f"not changed: the prices do not fit a {request.order_type.value} order"
+        ledger = self.ledger(order.account)
+        before = self._opening_cost(ledger, request, order.remaining)
+        after = self._opening_cost(ledger, replace(request, **asdict(terms)), terms.quantity - order.filled)
+        lacks = self._lacks(order.account, after - before) if after > before else ""
+        return f"not changed: {lacks}" if lacks else ""
+
+    def _named(self, account: str, order_ref: str) -> list[VenueOrder]:
+        return [
             order
             for order in self._orders.values()
             if order.account == account and order.request.order_ref == order_ref
         ]
+
+    def cancel(self, account: str, order_ref: str) -> tuple[Happened, ...]:
+        """Cancel what still works under a reference; for what is over, say once more how it ended."""
         happened = []
-        for order in found:
+        for order in self._named(account, order_ref):
             if order.state is IntentState.WORKING:
                 happened.append(self._keep(replace(order, state=IntentState.CANCELLED, detail="cancelled on request")))
+                happened.extend(self._end_group(order, "another order of its OCA group was cancelled"))
             else:
                 happened.append(Happened(account, order.update()))
         return tuple(happened)
@@ -358,6 +420,8 @@ class Venue:
     def _match(self, order: VenueOrder, quote: Quote) -> Iterator[Happened]:
         if quote.time <= order.live_from:
             return
+        if self._orders[order.order_id].state is not IntentState.WORKING:
+            return  # cancelled by its OCA group in this very step
         request = order.request
         if request.order_type is OrderType.STOP and not order.triggered:
             stop = request.stop_price or ZERO
@@ -369,6 +433,7 @@ class Venue:
             order = self._fill(order, at, quote.time)
             yield Happened(order.account, self._changes.fills[-1][1])
             yield Happened(order.account, order.update())
+            yield from self._end_group(order, "another order of its OCA group was filled")
         if request.time_in_force is TimeInForce.IOC and order.state is IntentState.WORKING:
             yield self._keep(replace(order, state=IntentState.CANCELLED, detail="immediate or cancel"))
 
@@ -438,6 +503,8 @@ class Venue:
 
     def _place(self, order: VenueOrder) -> None:
         self._orders[order.order_id] = order
+        if order.request.oca_group:
+            self._groups.setdefault((order.account, order.request.oca_group), set()).add(order.order_id)
         working = self._working.setdefault(order.request.symbol, {})
         if order.state is IntentState.WORKING:
             working[order.order_id] = order
@@ -445,6 +512,15 @@ class Venue:
             working.pop(order.order_id, None)
             self._over.append(order.order_id)
             if len(self._over) > REMEMBERED:
-                del self._orders[self._over.popleft()]
+                self._forget(self._over.popleft())
         if not working:
             del self._working[order.request.symbol]
+
+    def _forget(self, order_id: str) -> None:
+        order = self._orders.pop(order_id)
+        key = (order.account, order.request.oca_group)
+        members = self._groups.get(key)
+        if members is not None:
+            members.discard(order_id)
+            if not members:
+                del self._groups[key]

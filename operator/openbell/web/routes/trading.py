@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
 
+from fastapi import APIRouter, Depends, Path
+
+from openbell.web.auth import require_write
 from openbell.web.deps import Limit, View, errors
 from openbell.web.errors import NotThereError
 from openbell.web.schemas import (
     MoneyAnswer,
     Order,
     OrderList,
+    PositionClosing,
     PositionList,
     ReplayAnswer,
     SignalList,
@@ -18,6 +22,8 @@ from openbell.web.schemas import (
 )
 
 router = APIRouter(prefix="/api", tags=["trading"])
+
+PositionId = Annotated[str, Path(min_length=1, max_length=64, description="As `GET /api/positions` names it.")]
 
 
 @router.get("/positions")
@@ -32,6 +38,20 @@ async def positions(view: View) -> PositionList:
 async def portfolio(view: View) -> MoneyAnswer:
     """Cash, fees, and profit at average cost and by FIFO."""
     return MoneyAnswer.model_validate(await view.money())
+
+
+@router.post(
+    "/positions/{position_id}/close",
+    status_code=202,
+    dependencies=[Depends(require_write)],
+    responses=errors(401, 403, 404, 409, 413, 422),
+)
+async def close_position(view: View, position_id: PositionId) -> PositionClosing:
+    """Leave one position at the market, also while paused. Asked for twice, it is left once."""
+    closing = view.close_position(position_id)
+    if closing is None:
+        raise NotThereError(f"Position {position_id!r} is not open; GET /api/positions lists those that are.")
+    return PositionClosing(position_id=closing.position_id, message=closing.message)
 
 
 @router.get("/signals", responses=errors(422))
