@@ -371,6 +371,41 @@ BROKEN_RULES: list[tuple[ResourceKind, str, dict[str, Any], str, str]] = [
         "spec.source.entryPoint",
         "spec.source.entryPoint is required when spec.source.type is Image",
     ),
+    (
+        TRADING_SCHEDULER,
+        "x",
+        {"mode": "Live", "broker": {"type": "IBKR", "ibkr": {"host": "gateway"}}, "exits": {"brokerSide": False}},
+        "spec.exits.brokerSide",
+        "spec.exits.brokerSide must be true when spec.mode is Live",
+    ),
+    (
+        TRADING_SCHEDULER,
+        "x",
+        {"exits": {"scaleOut": [{"profit": 0.02, "fraction": 0.3}, {"profit": 0.01, "fraction": 0.3}]}},
+        "spec.exits.scaleOut",
+        "spec.exits.scaleOut must have its profits in ascending order",
+    ),
+    (
+        TRADING_SCHEDULER,
+        "x",
+        {"exits": {"scaleOut": [{"profit": 0.01, "fraction": 0.5}, {"profit": 0.02, "fraction": 0.5}]}},
+        "spec.exits.scaleOut",
+        "spec.exits.scaleOut must have fractions that come to less than 1",
+    ),
+    (
+        STRATEGY,
+        "x",
+        {"exits": {"scaleOut": [{"profit": 0.02, "fraction": 0.3}, {"profit": 0.01, "fraction": 0.3}]}},
+        "spec.exits.scaleOut",
+        "spec.exits.scaleOut must have its profits in ascending order",
+    ),
+    (
+        STRATEGY,
+        "x",
+        {"exits": {"scaleOut": [{"profit": 0.01, "fraction": 0.5}, {"profit": 0.02, "fraction": 0.5}]}},
+        "spec.exits.scaleOut",
+        "spec.exits.scaleOut must have fractions that come to less than 1",
+    ),
 ]
 
 
