@@ -7,7 +7,6 @@ from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
 
-from openbell.domain.account import Account
 from openbell.domain.money import ZERO
 from openbell.risk.account_state import AccountState
 from openbell.risk.locks import Lock
@@ -68,6 +67,6 @@ def review(known: Known, protections: tuple[Protection, ...], now: datetime) -> 
     return due
 
 
-def is_new_peak(known: Known, account: Account) -> bool:
-    """Whether the equity that was read is the highest."""
-    return account.equity > 0 and (known.peak_equity is None or account.equity > known.peak_equity)
+def is_new_peak(known: Known, equity: Decimal) -> bool:
+    """Whether an equity that was read is the highest."""
+    return equity > 0 and (known.peak_equity is None or equity > known.peak_equity)

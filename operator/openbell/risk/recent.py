@@ -20,13 +20,23 @@ from openbell.risk.settlement import SettlementLedger
 class Known(Protocol):
     """What is known of the account and the book: the memory of whoever trades."""
 
-    account: Account | None
-    day_start: datetime | None
-    day_start_equity: Decimal | None
-    realized_today: Decimal
-    peak_equity: Decimal | None
     locks: dict[str, Lock]
     settlement: SettlementLedger | None
+
+    @property
+    def account(self) -> Account | None: ...
+
+    @property
+    def day_start(self) -> datetime | None: ...
+
+    @property
+    def day_start_equity(self) -> Decimal | None: ...
+
+    @property
+    def realized_today(self) -> Decimal: ...
+
+    @property
+    def peak_equity(self) -> Decimal | None: ...
 
     @property
     def order_times(self) -> Iterable[datetime]: ...

@@ -85,7 +85,7 @@ class Locking:
         """The account was read: its highest equity, and what protections make of it."""
         ledger = self._ledger
         self.review()
-        if not is_new_peak(ledger, account):
+        if not is_new_peak(ledger, account.equity):
             return
         ledger.peak_equity, ledger.peak_since = account.equity, ledger.peak_since or self._clock.now()
         if self._written_peak is None or account.equity >= self._written_peak * PEAK_STEP:

@@ -197,6 +197,27 @@ STRATEGIES = st.one_of(
 SPLIT_DAYS = [session.date for session in calendar_for("XNYS").sessions(date(2001, 8, 10), date(2001, 10, 30))]
 
 
+LOOKBACK = {"lookbackSeconds": 900_000, "lockSeconds": 1_300_000}
+PROTECTIONS = (
+    {"type": "StopLossGuard", "stopLossGuard": {**LOOKBACK, "stops": 2}},
+    {"type": "DrawdownGuard", "drawdownGuard": {**LOOKBACK, "maxFraction": 0.005}},
+    {"type": "LowProfit", "lowProfit": {**LOOKBACK, "required": 0.0}},
+    {"type": "Cooldown", "cooldown": {"lockSeconds": 200_000}},
+)
+RULES = st.fixed_dictionaries(
+    {},
+    optional={
+        "maxDrawdownFraction": st.sampled_from([0.005, 0.02, 0.1, 1.0]),
+        "protections": st.lists(st.sampled_from(PROTECTIONS), max_size=3),
+        "symbolCooldownSeconds": st.sampled_from([100_000, 400_000]),
+        "oppositeOrderSeconds": st.sampled_from([50_000, 300_000]),
+        "maxRoundTripsPerDay": st.just(1),
+        "maxStrategyOrdersPerMinute": st.just(1),
+        "maxSymbolExposure": st.sampled_from([0.1, 0.6]),
+    },
+)
+
+
 @st.composite
 def setups(draw: st.DrawFn) -> Setup:
     calendar = draw(st.sampled_from(["XNYS", "Always"]))
@@ -225,6 +246,7 @@ def setups(draw: st.DrawFn) -> Setup:
             "allowShort": draw(st.booleans()),
             "maxDailyLossFraction": draw(st.sampled_from([0.001, 0.05, 1.0])),
             "maxOrdersPerDay": draw(st.sampled_from([1, 3, 500])),
+            **draw(RULES),
         },
         spec={
             "maxConcurrentTrades": draw(st.sampled_from([1, 2, 5])),
