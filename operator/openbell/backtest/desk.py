@@ -112,7 +112,7 @@ class Desk:
 
     def held(self) -> dict[str, Decimal]:
         """What the venue holds by symbol."""
-        return {item.symbol: item.quantity for item in self.venue.positions(ACCOUNT)}
+        return {symbol: quantity for symbol, (quantity, _) in sorted(self.venue.ledger(ACCOUNT).positions.items())}
 
     def is_leaving(self, position_id: str) -> bool:
         """Whether an exit of this position is under way."""

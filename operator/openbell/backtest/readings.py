@@ -14,7 +14,7 @@ import numpy as np
 from openbell.backtest.desk import ACCOUNT, Desk
 from openbell.backtest.timeline import Timeline, Track
 from openbell.domain.bars import Floats
-from openbell.domain.money import ZERO, cents, price
+from openbell.domain.money import cents, price
 from openbell.risk.assembling import is_new_peak, review
 from openbell.risk.protections import longest_lookback
 
@@ -40,10 +40,11 @@ class Readings:
         self._moment = max(self._moment, moment + 1)
         self._desk.on_account(self._at(moment))
 
-    def read_flat(self, moment: int) -> None:
-        """Nothing is held at this moment, and no rule but the highest equity wants to know."""
+    def read_equity(self, moment: int) -> None:
+        """No rule but the highest equity wants to know how things stand at this moment."""
         self._moment = max(self._moment, moment + 1)
-        self._offer(cents(self._desk.venue.ledger(ACCOUNT).cash))
+        if self._desk.follows_peak:
+            self._offer(self._desk.venue.equity(ACCOUNT))
 
     def catch_up(self, moment: int) -> None:
         """Make the readings before this moment, from the prices that were passed over."""
@@ -82,9 +83,9 @@ class Readings:
             return
         total, tolerance = float(ledger.cash), ROUNDING
         line: Floats | float = total
-        for held in ledger.broker_positions():
-            quantity = float(held.quantity)
-            line = line + quantity * self._prices_of(held.symbol)[begin:end]
+        for symbol, (held, _) in ledger.positions.items():
+            quantity = float(held)
+            line = line + quantity * self._prices_of(symbol)[begin:end]
             tolerance += abs(quantity) * PRICE_ROUNDING
         highest = float(np.max(line))
         if desk.peak_equity is not None and highest + tolerance < float(desk.peak_equity):
@@ -100,11 +101,10 @@ class Readings:
     def _equity(self, moment: int) -> Decimal:
         """As the venue tells it."""
         ledger = self._desk.venue.ledger(ACCOUNT)
-        value = sum(
-            (held.quantity * price(float(self._prices_of(held.symbol)[moment])) for held in ledger.broker_positions()),
-            ZERO,
-        )
-        return cents(ledger.cash + value)
+        value = ledger.cash
+        for symbol, (quantity, _) in ledger.positions.items():
+            value += quantity * price(float(self._prices_of(symbol)[moment]))
+        return cents(value)
 
     def _prices_of(self, symbol: str) -> Floats:
         found = self._prices.get(symbol)
@@ -115,8 +115,8 @@ class Readings:
 
 def _moments(track: Track) -> Floats:
     """A symbol's last price at every open and close; without a bar both are those of the bar before."""
-    at = np.maximum(np.asarray(track.stops) - 1, 0)
-    prices = np.empty(2 * len(at))
-    prices[1::2] = np.asarray(track.close)[at]
-    prices[0::2] = np.where(np.asarray(track.has_bar), np.asarray(track.open)[at], prices[1::2])
+    columns = track.columns
+    prices = np.empty(2 * len(columns.at))
+    prices[1::2] = columns.close
+    prices[0::2] = np.where(columns.has_bar, columns.open, columns.close)
     return prices

@@ -139,11 +139,7 @@ class Backtest:
         Raises ManifestError where a strategy has no batch form.
         """
         sessions = self.timeline.sessions
-        split_days = {split.date for split in self.recorded.splits}
-        begins_day = self.timeline.begins_day
-        splits = frozenset(
-            number for number, session in enumerate(sessions) if begins_day[number] and session.date in split_days
-        )
+        splits = self._split_sessions()
         self._driver.show_prices_before(sessions[0].open)
         speaking = self._speaking() if batch else None
         horizon = Horizon(self.timeline, splits | self._valued) if batch else None
@@ -158,6 +154,13 @@ class Backtest:
                 said = (where.after(number, seat.quantity) for seat, where in speaking)
                 number = horizon.next(number, said, self._watches)
         progress(len(sessions))
+
+    def _split_sessions(self) -> frozenset[int]:
+        days = {split.date for split in self.recorded.splits}
+        if not days:
+            return frozenset()
+        begins = enumerate(zip(self.timeline.sessions, self.timeline.begins_day, strict=True))
+        return frozenset(number for number, (session, is_first) in begins if is_first and session.date in days)
 
     def _speaking(self) -> Speaking:
         found: Speaking = []
@@ -239,12 +242,10 @@ class Backtest:
         self.outcome.stepped += 1
         for track in tracks:
             self._shown[track.symbol] = track.stops[number]
-        if self._is_read():
+        if self.desk.is_read_at_every_step:
             self._read_account(number, session.close)
-
-    def _is_read(self) -> bool:
-        """Whether a reading of the account may come to something at a session that is stepped through."""
-        return self.desk.is_read_at_every_step or (self.desk.follows_peak and bool(self.desk.positions))
+        else:
+            self._readings.read_equity(2 * number + 1)
 
     def _settle(self, number: int) -> None:
         """Take in what fills and steps have changed of the positions."""
@@ -294,11 +295,11 @@ class Backtest:
                     self._see_split(each.symbol, step.time)
             case OpenStep(quotes=quotes, time=moment):
                 self._match(quotes)
-                if self._is_read():
+                if self.desk.is_read_at_every_step:
                     self._read_account(self._number, moment)
                 else:
                     self.desk.begin_day(self._day_start(moment))
-                    self._readings.read_flat(2 * self._number)
+                    self._readings.read_equity(2 * self._number)
                 self._check(moment)
             case PathStep(quotes=quotes, time=moment):
                 self._match(quotes)

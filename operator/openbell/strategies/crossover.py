@@ -8,12 +8,12 @@ from functools import cache
 from typing import Literal, Self
 
 import numpy as np
-import talib
 from pydantic import Field, model_validator
 
 from openbell.domain.bars import BarSeries, Floats
 from openbell.domain.signals import Action, Signal
 from openbell.strategies.api import Context, DataNeeds, SignalColumns, Strategy, StrategyParams, halving, halvings
+from openbell.strategies.indicators import indicator
 from openbell.strategies.rolling import ends_of_finite_windows, rolling_atr, rolling_ema, rolling_mean
 
 # An exponential average never forgets its first value, it only counts it less: after n bars by (1 - weight)^n.
@@ -73,7 +73,7 @@ class Crossover(Strategy[CrossoverParams]):
         high, low = bars.high[-needed:], bars.low[-needed:]
         if not all(np.isfinite(column).all() for column in (high, low, close)):
             return ()
-        true_range = float(talib.ATR(high, low, close, timeperiod=params.atr)[-1])
+        true_range = float(indicator("ATR")(high, low, close, timeperiod=params.atr)[-1])
         separation = abs(after) / true_range if true_range > 0 else 0.0
         confidence = halving(1.0 + separation / SEPARATION_UNIT)
         reason = (
@@ -129,8 +129,10 @@ def _average(close: Floats, length: int, kind: str) -> tuple[float, float]:
     # Each simple average is of its own bars alone; an exponential one of all from the window's first.
     if kind == "SMA":
         before, after = close[-length - 1 : -1], close[-length:]
-        return float(talib.SMA(before, timeperiod=length)[-1]), float(talib.SMA(after, timeperiod=length)[-1])
-    values = talib.EMA(close, timeperiod=length)
+        return float(indicator("SMA")(before, timeperiod=length)[-1]), float(
+            indicator("SMA")(after, timeperiod=length)[-1]
+        )
+    values = indicator("EMA")(close, timeperiod=length)
     return float(values[-2]), float(values[-1])
 
 
