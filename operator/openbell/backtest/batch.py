@@ -24,7 +24,7 @@ from openbell.backtest.timeline import Timeline
 from openbell.backtest.watch import Watch
 from openbell.domain.bars import BarSeries
 from openbell.market.recorded import RecordedBars
-from openbell.strategies.api import Strategy
+from openbell.strategies.api import Strategy, has_exit
 
 CHUNK = 64  # bars looked at first; each further look is at twice as many
 
@@ -67,7 +67,7 @@ def spoken(
     strategy: Strategy[Any], params: Any, symbol: str, recorded: RecordedBars, timeline: Timeline
 ) -> Spoken | None:
     """Where a rule speaks of a symbol, each session with the splits that had happened by then; None without columns."""
-    if not isinstance(strategy, HasColumns):
+    if not isinstance(strategy, HasColumns) or has_exit(strategy):
         return None
     sessions, track = timeline.sessions, timeline.tracks[symbol]
     last_bars = track.columns.at

@@ -265,7 +265,7 @@ class Desk:
             self.venue.see(quote)
 
     def put(self, position: Position) -> None:
-        """Keep a position whose best price has moved."""
+        """Keep a position whose best price or stop has moved."""
         self.positions[position.position_id] = position
 
     def split(self, symbol: str, ratio: Decimal) -> None:
@@ -311,7 +311,7 @@ class Desk:
         booked = book(None if begins else before, intent, fill, policy)
         after = booked.position
         if kept is not None:
-            after = replace(after, exit_sequence=kept.exit_sequence, best_price=kept.best_price)
+            after = replace(after, exit_sequence=kept.exit_sequence, best_price=kept.best_price, policy=kept.policy)
         flying.filled += fill.quantity
         if flying.filled >= intent.quantity:
             del self.in_flight[fill.order_ref]

@@ -32,6 +32,7 @@ from openbell.domain.signals import Signal
 from openbell.domain.state import TradingState
 from openbell.engine.cycle import Tick, decide, exit_intent
 from openbell.engine.exits import Exit, decide_exit, exit_quantity, is_exit
+from openbell.engine.tightening import holdings, tightened
 from openbell.market.calendar import RESOLUTION
 from openbell.market.recorded import DAY_SECONDS, ReplayMarket
 from openbell.market.replay import BarsStep, CloseStep, OpenStep, PathStep, RepeatStep, ReplayDriver, SplitStep, Step
@@ -258,11 +259,28 @@ class Backtest:
         for table in self.tables:
             for seat in table.seats:
                 seat.quantity = lots.get((table.name, seat.symbol), ZERO)
-        tracks = self.timeline.tracks
+        self._watch()
+
+    def _watch(self) -> None:
+        """Know the levels of what is held."""
+        desk, tracks = self.desk, self.timeline.tracks
         self._watches = tuple(
             watch(position, tracks[position.symbol], hours_only=self._setup.hours_only)
             for position in desk.open_positions()
         )
+
+    def _look_at_exits(self, table: Table, number: int, now: datetime) -> list[Signal]:
+        """Ask a strategy of its open positions, and tighten the stops that it wants tighter."""
+        held = holdings(self.desk.open_positions())
+        for seat in table.seats:
+            seat.held = held.get((table.name, seat.symbol))
+        leaves, asked = table.ask_to_exit(number, now)
+        moved = tuple(tightened(self.desk.open_positions(), asked))
+        for position in moved:
+            self.desk.put(position)
+        if moved:
+            self._watch()
+        return leaves
 
     def _show_closes(self, number: int) -> None:
         """Catch up with the prices at the close of a session."""
@@ -358,6 +376,8 @@ class Backtest:
         for table in self.tables:
             try:
                 said = table.ask(number, now)
+                if table.has_exit and self.desk.positions:
+                    said += self._look_at_exits(table, number, now)
             except Exception as error:  # noqa: BLE001 - the boundary of foreign code: contained, counted, reported
                 self.outcome.errors[table.name] += 1
                 self.outcome.error_texts[table.name] = f"{type(error).__name__}: {error}"

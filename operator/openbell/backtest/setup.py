@@ -76,6 +76,11 @@ def prepare(
 def assemble(control: Control, recorded: RecordedBars, start: date, end: date, *, source: str = "") -> Setup:
     """A setup of parts. Raises ManifestError where a strategy asks for bars that the recording does not have."""
     for name, entry in control.entries.items():
+        if entry.is_custom:
+            raise ManifestError(
+                f"Strategy {name}: spec.type is Custom; a backtest runs no class of your own, for it has no process to "
+                "keep it apart in; with spec.marketData.type Replay, openbell run replays it"
+            )
         needs = entry.strategy.data(entry.parameters, entry.settings.bar_seconds)
         if needs.bar_seconds != recorded.bar_seconds:
             raise ManifestError(

@@ -17,6 +17,7 @@ from fakes.trading import until
 from openbell.backtest.equity import curve_of
 from openbell.backtest.run import Backtest
 from openbell.backtest.setup import Setup, prepare
+from openbell.domain.errors import ManifestError
 from openbell.domain.reasons import Reason
 from openbell.engine.digest import TradeDigest, trade_line
 from openbell.market.calendar import calendar_for
@@ -27,6 +28,8 @@ from openbell.runner.leadership import Contender
 from openbell.runner.main import Runner
 from openbell.runner.settings import SchedulerVariables
 from openbell.runner.standalone import FileSource
+from openbell.strategies.api import Context, ExitSignal, HeldPosition, Strategy
+from openbell.strategies.momentum import Momentum
 from openbell.telemetry.logs import LogTail
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -411,3 +414,37 @@ async def test_the_kill_switch_opens_nothing_in_either() -> None:
     with tempfile.TemporaryDirectory() as folder:
         assert lines(run) == await replayed(manifests.text(), csv_of(bars), Path(folder)) == []
     assert run.outcome.reasons[Reason.KILL_SWITCH] > 5
+
+
+# -- beside the runner, with words on exits ---------------------------------------------------------------------------
+
+
+def leave_or_tighten(_: Strategy[Any], context: Context[Any], position: HeldPosition) -> ExitSignal | None:
+    """Leaves after four days of little, and else hangs the stop two percent from the newest close."""
+    close = float(context.bars.close[-1])
+    if (context.now - position.opened_at).days >= 4 and abs(close / position.average_price - 1) < 0.03:
+        return ExitSignal("it goes nowhere")
+    return ExitSignal("the close has moved", stop=close * (0.98 if position.is_long else 1.02))
+
+
+async def test_words_on_exits_make_the_same_trades(monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = random_bars(41)
+    manifests = Manifests(
+        exits={"stopLoss": 0.06, "takeProfit": 0.2},
+        risk=SHORT,
+        splits=(("AAPL", date(2001, 9, 6), 2.0),),
+        strategies=(BOTH_WAYS, {**CROSSOVER, "symbols": ["IBM"]}),
+    )
+    recorded = RecordedBars(bars, calendar_for("XNYS"))
+    manifests.start, manifests.end = recorded.first, recorded.last
+    without = both_ways(manifests.setup(bars))
+    monkeypatch.setattr(Momentum, "exit", leave_or_tighten)
+    run = both_ways(manifests.setup(bars))
+    with tempfile.TemporaryDirectory() as folder:
+        assert lines(run) == await replayed(manifests.text(), csv_of(bars), Path(folder))
+    assert lines(run) != lines(without)
+    assert not run.outcome.errors
+    stopped = [trade for trade in run.desk.trades if trade.strategy == "s0" and trade.exit_reason == "STOP_LOSS"]
+    assert len(stopped) > 3
+    with pytest.raises(ManifestError, match="Strategy s0: Momentum has no batch form"):
+        Backtest(manifests.setup(bars)).run(batch=True)
