@@ -135,9 +135,9 @@ class Desk:
         begin = bisect_left(self.trades, moment, key=_exit_time)
         return self.trades[begin:]
 
-    def orders_since(self, moment: datetime) -> Iterator[Intent]:
-        """Orders made after this moment."""
-        return (intent for intent in self._orders if intent.created_at > moment)
+    def orders_since(self, moment: datetime) -> Iterator[tuple[Intent, datetime]]:
+        """Orders made after this moment, and when."""
+        return ((intent, intent.created_at) for intent in self._orders if intent.created_at > moment)
 
     def risk_view(self, now: datetime) -> RiskView:
         """What the rules of risk look at."""
