@@ -68,7 +68,8 @@ class Readings:
         lookback = longest_lookback(desk.protections)
         for moment in range(begin, end):
             now = self._at(moment)
-            if not any(True for _ in desk.trades_since(now - lookback)):
+            if not desk.trades_since(now - lookback):
+                desk.value(self._equity(end - 1))  # which the next trade is reviewed with
                 return
             desk.value(self._equity(moment))
             review(desk, desk.protections, now)
