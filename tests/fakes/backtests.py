@@ -38,11 +38,12 @@ def random_bars(
     missing: float = 0.0,
     volatility: float = 0.02,
     bar_seconds: int = DAY,
+    first: date = FIRST,
 ) -> Rows:
     """Bars that drift and jump, with a part of them missing; the first and the last are always there."""
     chance = random.Random(seed)
     days: list[date | datetime] = []
-    for session in calendar_for(calendar).sessions(FIRST, LAST):
+    for session in calendar_for(calendar).sessions(first, first + (LAST - FIRST)):
         if bar_seconds == DAY:
             days.append(session.date)
         else:

@@ -24,7 +24,7 @@ from openbell.backtest.timeline import Timeline
 from openbell.backtest.watch import Watch
 from openbell.domain.bars import BarSeries
 from openbell.market.recorded import RecordedBars
-from openbell.strategies.api import Strategy
+from openbell.strategies.api import Strategy, has_exit
 
 CHUNK = 64  # bars looked at first; each further look is at twice as many
 
@@ -67,10 +67,10 @@ def spoken(
     strategy: Strategy[Any], params: Any, symbol: str, recorded: RecordedBars, timeline: Timeline
 ) -> Spoken | None:
     """Where a rule speaks of a symbol, each session with the splits that had happened by then; None without columns."""
-    if not isinstance(strategy, HasColumns):
+    if not isinstance(strategy, HasColumns) or has_exit(strategy):
         return None
     sessions, track = timeline.sessions, timeline.tracks[symbol]
-    last_bars = np.asarray(track.stops, dtype=np.int64) - 1
+    last_bars = track.columns.at
     flags = [np.zeros(len(sessions), dtype=np.int8) for _ in range(3)]
     opens = [session.open for session in sessions]
     splits = sorted(split.date for split in recorded.splits if split.symbol == symbol)
@@ -99,11 +99,10 @@ class Horizon:
         self._lows: dict[str, npt.NDArray[np.float64]] = {}
         self._highs: dict[str, npt.NDArray[np.float64]] = {}
         for symbol, track in timeline.tracks.items():
-            at = np.maximum(np.asarray(track.stops) - 1, 0)
-            has_bar = np.asarray(track.has_bar)
+            columns = track.columns
             # Without a bar there is nothing that a position surely lives through: such a session is always near.
-            self._lows[symbol] = np.where(has_bar, np.asarray(track.low)[at], -np.inf)
-            self._highs[symbol] = np.where(has_bar, np.asarray(track.high)[at], np.inf)
+            self._lows[symbol] = np.where(columns.has_bar, columns.low, -np.inf)
+            self._highs[symbol] = np.where(columns.has_bar, columns.high, np.inf)
 
     def next(self, number: int, speaking: Iterable[int | None], watches: Sequence[Watch]) -> int:
         """The first session from `number` on that has to be visited; the number of sessions where none is left."""

@@ -6,8 +6,9 @@ order; so the trades are the replay's.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -15,6 +16,7 @@ from functools import cache
 
 from openbell.brokers.simulated.desk import VenueSettings
 from openbell.brokers.simulated.venue import Happened, OrderRequest, Venue
+from openbell.domain.account import Account
 from openbell.domain.bars import Quote
 from openbell.domain.money import ZERO, price
 from openbell.domain.orders import Fill, Intent, IntentKind
@@ -23,7 +25,14 @@ from openbell.domain.positions import ClosedTrade, ExitPolicy, Position
 from openbell.domain.reasons import Reason
 from openbell.engine.portfolio import book
 from openbell.engine.portfolio import split as split_position
-from openbell.risk.view import RiskView, WorkingEntry
+from openbell.risk.account_state import AccountState, VenueDates
+from openbell.risk.assembling import is_new_peak, review, view_of
+from openbell.risk.frequency import MINUTE
+from openbell.risk.locks import Lock
+from openbell.risk.protections import Protection
+from openbell.risk.settlement import SettlementLedger
+from openbell.risk.settlement import split as split_lots
+from openbell.risk.view import RiskLimits, RiskView
 
 ACCOUNT = "backtest"
 OWNER = "backtest"
@@ -50,10 +59,19 @@ class Booking:
     realized: Decimal
 
 
-class Desk:
-    """Everything that a backtest holds. `last_quote` gives a symbol's newest price."""
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What openings are put before."""
 
-    def __init__(self, settings: VenueSettings, last_quote: Callable[[str], Quote | None]) -> None:
+    limits: RiskLimits
+    protections: tuple[Protection, ...]
+    dates: VenueDates
+
+
+class Desk:
+    """Everything that a backtest holds, which is what the rules look at. `last_quote` gives a symbol's newest price."""
+
+    def __init__(self, settings: VenueSettings, rules: Rules, last_quote: Callable[[str], Quote | None]) -> None:
         self._hours = settings.hours
         self._last_quote = last_quote
         self.venue = Venue("B", settings.seed, settings.terms, settings.trades)
@@ -62,14 +80,23 @@ class Desk:
         self.trades: list[ClosedTrade] = []
         self.bookings: list[Booking] = []
         self.rejections: Counter[str] = Counter()
-        self.account = self.venue.account(ACCOUNT)
+        self.account: Account = self.venue.account(ACCOUNT)
         self._left: dict[str, Position] = {}  # flat, with an entry that may go on filling
         self._known: set[str] = set()
-        self._order_times: deque[datetime] = deque()
         self._day_equities: dict[date, Decimal] = {}
-        self._day_start: datetime | None = None
-        self._day_equity = ZERO
-        self._realized_today = ZERO
+        self._orders: deque[Intent] = deque()  # as far back as any rule asks
+        self.order_times: deque[datetime] = deque()
+        self.day_start: datetime | None = None
+        self.day_start_equity: Decimal | None = None
+        self.realized_today = ZERO
+        self.locks: dict[str, Lock] = {}
+        self.peak_equity: Decimal | None = None
+        self.settlement: SettlementLedger | None = None
+        self.limits = rules.limits
+        self.protections = rules.protections
+        self.state = AccountState(self, rules.dates)
+        self.state.adopt(rules.limits, rules.dates)
+        self._orders_window = timedelta(seconds=max(rules.limits.opposite_order_seconds, MINUTE.total_seconds()))
 
     # -- asking ------------------------------------------------------------------------------------------------
 
@@ -85,7 +112,7 @@ class Desk:
 
     def held(self) -> dict[str, Decimal]:
         """What the venue holds by symbol."""
-        return {item.symbol: item.quantity for item in self.venue.positions(ACCOUNT)}
+        return {symbol: quantity for symbol, (quantity, _) in sorted(self.venue.ledger(ACCOUNT).positions.items())}
 
     def is_leaving(self, position_id: str) -> bool:
         """Whether an exit of this position is under way."""
@@ -103,41 +130,73 @@ class Desk:
         quote = self._last_quote(symbol)
         return None if quote is None else price(quote.price)
 
+    def trades_since(self, moment: datetime) -> Sequence[ClosedTrade]:
+        """Round trips that closed at this moment or after it."""
+        begin = bisect_left(self.trades, moment, key=_exit_time)
+        return self.trades[begin:]
+
+    def orders_since(self, moment: datetime) -> Iterator[tuple[Intent, datetime]]:
+        """Orders made after this moment, and when."""
+        return ((intent, intent.created_at) for intent in self._orders if intent.created_at > moment)
+
     def risk_view(self, now: datetime) -> RiskView:
         """What the rules of risk look at."""
-        entries = [f.intent for f in self.in_flight.values() if f.intent.kind is IntentKind.ENTRY]
-        return RiskView(
-            now=now,
-            day_start=self._day_start or now,
-            equity=self.account.equity,
-            day_start_equity=self._day_equity,
-            realized_today=self._realized_today,
-            buying_power=self.account.buying_power,
-            positions=self.open_positions(),
-            working_entries=tuple(
-                WorkingEntry(i.position_id, i.strategy, i.symbol, i.side, (i.quantity - done) * i.reference_price)
-                for i, done in ((f.intent, f.filled) for f in self.in_flight.values())
-                if i.kind is IntentKind.ENTRY
-            ),
-            order_times=tuple(self._order_times),
-            reserved=sum((i.quantity * i.reference_price for i in entries), ZERO),
-            prices={p.symbol: at for p in self.positions.values() if (at := self.price_of(p.symbol)) is not None},
-        )
+        return view_of(self, self.in_flight.values(), self.state, self.limits, now)
+
+    # -- reading the account -----------------------------------------------------------------------------------
+
+    @property
+    def follows_peak(self) -> bool:
+        """Whether a rule measures from the highest equity."""
+        return self.limits.max_drawdown_fraction is not None
+
+    @property
+    def is_read_at_every_step(self) -> bool:
+        """Whether readings of the account come to something although nothing is held."""
+        return bool(self.protections) or self.state.is_needed
 
     def begin_day(self, day_start: datetime) -> None:
         """Keep the first value of a day's equity, which its losses are measured from, and what the day has realised."""
-        if self._day_start == day_start:
+        if self.day_start == day_start:
             return
-        self._day_start = day_start
+        self.day_start = day_start
         self._look()
-        self._day_equity = self._day_equities.setdefault(day_start.date(), self.venue.equity(ACCOUNT))
-        self._realized_today = self._realized_since(day_start)
+        self.day_start_equity = self._day_equities.setdefault(day_start.date(), self.venue.equity(ACCOUNT))
+        self.realized_today = self._realized_since(day_start)
 
     def refresh_account(self, day_start: datetime) -> None:
         """Value the account at the newest prices, for a decision."""
         self.begin_day(day_start)
         self._look()
         self.account = self.venue.account(ACCOUNT)
+
+    def value(self, equity: Decimal) -> None:
+        """The account as it was read at a time that was passed over."""
+        self.account = replace(self.account, equity=equity)
+
+    def on_account(self, now: datetime) -> None:
+        """The account was read: what its own rules, the protections and the highest equity make of it."""
+        if self.state.is_needed:
+            self.follow_account(now)
+        self.review(now)
+        if is_new_peak(self, self.account.equity):
+            self.peak_equity = self.account.equity
+
+    def follow_account(self, now: datetime) -> None:
+        """Begin the account's state where there is none, in quiet."""
+        state = self.state
+        if not state.is_quiet(len(self.bookings), is_trading=bool(self.in_flight)):
+            return
+        if not state.is_read:
+            since = now - state.history()
+            state.begin(
+                self.venue.account(ACCOUNT), [each.fill for each in self.bookings if each.fill.time >= since], (), now
+            )
+
+    def review(self, now: datetime) -> None:
+        """Make the locks that are due; those that are over make room."""
+        if review(self, self.protections, now):
+            self.locks = {name: lock for name, lock in self.locks.items() if lock.is_active(now)}
 
     def _look(self) -> None:
         for symbol in self.venue.ledger(ACCOUNT).positions:
@@ -191,9 +250,12 @@ class Desk:
         )
         expires_at = None if self._hours is None else self._hours.next_close(now)
         self._hear(self.venue.submit(ACCOUNT, request, now, expires_at))
-        self._order_times.append(intent.created_at)
-        while self._order_times[0] < intent.created_at - RATE_WINDOW:
-            self._order_times.popleft()
+        self.order_times.append(intent.created_at)
+        while self.order_times[0] < intent.created_at - RATE_WINDOW:
+            self.order_times.popleft()
+        self._orders.append(intent)
+        while self._orders[0].created_at < intent.created_at - self._orders_window:
+            self._orders.popleft()
 
     def on_quote(self, quote: Quote) -> None:
         """A price arrives at the venue."""
@@ -203,12 +265,14 @@ class Desk:
             self.venue.see(quote)
 
     def put(self, position: Position) -> None:
-        """Keep a position whose best price has moved."""
+        """Keep a position whose best price or stop has moved."""
         self.positions[position.position_id] = position
 
     def split(self, symbol: str, ratio: Decimal) -> None:
         """One share becomes `ratio`, at the venue, in orders under way and in positions."""
         self.venue.split(symbol, ratio)
+        if self.settlement is not None:
+            self.settlement = split_lots(self.settlement, symbol, ratio)
         for flying in self.in_flight.values():
             intent = flying.intent
             if intent.symbol == symbol:
@@ -246,15 +310,12 @@ class Desk:
         policy = _policy_of(intent.exits) if intent.exits else ExitPolicy()
         booked = book(None if begins else before, intent, fill, policy)
         after = booked.position
-        realized = ZERO
-        if intent.kind is IntentKind.EXIT:
-            realized = after.realized_pnl - (before.realized_pnl if before else ZERO)
         if kept is not None:
-            after = replace(after, exit_sequence=kept.exit_sequence, best_price=kept.best_price)
+            after = replace(after, exit_sequence=kept.exit_sequence, best_price=kept.best_price, policy=kept.policy)
         flying.filled += fill.quantity
         if flying.filled >= intent.quantity:
             del self.in_flight[fill.order_ref]
-        self.bookings.append(Booking(fill, intent, price(quote.price) if quote else fill.price, realized))
+        self.bookings.append(Booking(fill, intent, price(quote.price) if quote else fill.price, booked.realized))
         if after.is_open:
             self.positions[after.position_id] = after
         else:
@@ -263,4 +324,12 @@ class Desk:
                 self._left[after.position_id] = after
         if booked.closed is not None:
             self.trades.append(booked.closed)
-            self._realized_today += booked.closed.pnl
+        if self.day_start is None or fill.time >= self.day_start:
+            self.realized_today += booked.realized - fill.commission
+        self.state.book(intent, fill)
+        if booked.closed is not None:
+            self.review(fill.time)
+
+
+def _exit_time(trade: ClosedTrade) -> datetime:
+    return trade.exit_time

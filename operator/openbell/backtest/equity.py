@@ -40,9 +40,8 @@ def curve_of(run: Backtest, initial: float) -> Curve:
     cash = _stairs(count, begins, [mark.cash for mark in marks], initial)
     value, gross = np.zeros(count), np.zeros(count)
     for symbol in sorted({name for mark in marks for name in mark.held}):
-        track = timeline.tracks[symbol]
         held = _stairs(count, begins, [mark.held.get(symbol, 0.0) for mark in marks], 0.0)
-        closes = np.asarray(track.close)[np.maximum(np.asarray(track.stops) - 1, 0)]
+        closes = timeline.tracks[symbol].columns.close
         value += held * closes
         gross += np.abs(held * closes)
     last = np.flatnonzero(np.asarray([*timeline.begins_day[1:], True]))

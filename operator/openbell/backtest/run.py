@@ -16,7 +16,8 @@ from decimal import Decimal
 from typing import TypeAlias
 
 from openbell.backtest.batch import Horizon, Spoken, spoken
-from openbell.backtest.desk import ACCOUNT, OWNER, Desk
+from openbell.backtest.desk import ACCOUNT, OWNER, Desk, Rules
+from openbell.backtest.readings import Readings
 from openbell.backtest.seats import Seat, Table
 from openbell.backtest.setup import Setup
 from openbell.backtest.timeline import Timeline, lay_out
@@ -31,13 +32,15 @@ from openbell.domain.signals import Signal
 from openbell.domain.state import TradingState
 from openbell.engine.cycle import Tick, decide, exit_intent
 from openbell.engine.exits import Exit, decide_exit, exit_quantity, is_exit
+from openbell.engine.tightening import holdings, tightened
 from openbell.market.calendar import RESOLUTION
 from openbell.market.recorded import DAY_SECONDS, ReplayMarket
 from openbell.market.replay import BarsStep, CloseStep, OpenStep, PathStep, RepeatStep, ReplayDriver, SplitStep, Step
 from openbell.market.sessions import Session
+from openbell.runner.assembly import dates_of
 from openbell.runner.evaluation import terms_of
 from openbell.runner.exiting import armed_levels
-from openbell.runner.limits import limits_of
+from openbell.runner.limits import limits_of, protections_of
 
 EPOCH = 1
 TELL_EVERY = 1_000  # sessions between two words on progress
@@ -74,18 +77,20 @@ class Backtest:
         control = setup.control
         self._setup = setup
         self._market = ReplayMarket(setup.recorded)
-        self.desk = Desk(setup.venue, self._market.last_quote)
+        spec = control.spec
+        rules = Rules(limits_of(control), protections_of(spec.risk), dates_of(spec.market))
+        self.desk = Desk(setup.venue, rules, self._market.last_quote)
         self.timeline: Timeline = lay_out(setup.recorded, setup.start, setup.end)
+        self._readings = Readings(self.desk, self.timeline)
         self.outcome = Outcome()
         self._driver = ReplayDriver(
             self._market, lambda: armed_levels(self.desk.open_positions()), start=setup.start, end=setup.end
         )
         self._terms = {name: terms_of(entry) for name, entry in control.entries.items()}
-        self._limits = limits_of(control)
         self._blocked = {
-            name: Reason.STRATEGY_PAUSED
+            name: Reason.KILL_SWITCH if spec.risk.kill_switch else Reason.STRATEGY_PAUSED
             for name, entry in control.entries.items()
-            if entry.spec.asked_state() is not TradingState.RUNNING
+            if spec.risk.kill_switch or entry.spec.asked_state() is not TradingState.RUNNING
         }
         self.recorded = setup.recorded
         self.tables = self._seat()
@@ -135,11 +140,7 @@ class Backtest:
         Raises ManifestError where a strategy has no batch form.
         """
         sessions = self.timeline.sessions
-        split_days = {split.date for split in self.recorded.splits}
-        begins_day = self.timeline.begins_day
-        splits = frozenset(
-            number for number, session in enumerate(sessions) if begins_day[number] and session.date in split_days
-        )
+        splits = self._split_sessions()
         self._driver.show_prices_before(sessions[0].open)
         speaking = self._speaking() if batch else None
         horizon = Horizon(self.timeline, splits | self._valued) if batch else None
@@ -154,6 +155,13 @@ class Backtest:
                 said = (where.after(number, seat.quantity) for seat, where in speaking)
                 number = horizon.next(number, said, self._watches)
         progress(len(sessions))
+
+    def _split_sessions(self) -> frozenset[int]:
+        days = {split.date for split in self.recorded.splits}
+        if not days:
+            return frozenset()
+        begins = enumerate(zip(self.timeline.sessions, self.timeline.begins_day, strict=True))
+        return frozenset(number for number, (session, is_first) in begins if is_first and session.date in days)
 
     def _speaking(self) -> Speaking:
         found: Speaking = []
@@ -176,7 +184,8 @@ class Backtest:
             if is_passed:
                 self._value_session(number)
             self._show_closes(number)
-            self.desk.refresh_account(self._day_start(self.timeline.sessions[number].close))
+            self._readings.catch_up(2 * number + 1)
+            self._read_account(number, self.timeline.sessions[number].close)
         if signals:
             self._act(signals, self.timeline.sessions[number])
 
@@ -185,11 +194,15 @@ class Backtest:
         for step in self._driver:
             self._take(step)
             if isinstance(step, BarsStep):
-                self.desk.refresh_account(self._day_start(step.time))
+                self._read_account(self._number, step.time)
                 signals = self._ask(self._number)
                 if signals:
                     self._act(signals, step.session)
                 self._number += 1
+
+    def _read_account(self, number: int, moment: datetime) -> None:
+        self.desk.refresh_account(self._day_start(moment))
+        self._readings.read(2 * number + (moment == self._closes[number]))
 
     # -- passing over ------------------------------------------------------------------------------------------
 
@@ -215,6 +228,7 @@ class Backtest:
     def _step_through_session(self, number: int) -> None:
         session, tracks = self.timeline.sessions[number], self.timeline.tracks.values()
         self._number = number
+        self._readings.catch_up(2 * number)
         self._show_closes(number - 1)
         bars = tuple(track.bar(track.stops[number] - 1) for track in tracks if track.has_bar[number])
         has_opened = False
@@ -229,6 +243,10 @@ class Backtest:
         self.outcome.stepped += 1
         for track in tracks:
             self._shown[track.symbol] = track.stops[number]
+        if self.desk.is_read_at_every_step:
+            self._read_account(number, session.close)
+        else:
+            self._readings.read_equity(2 * number + 1)
 
     def _settle(self, number: int) -> None:
         """Take in what fills and steps have changed of the positions."""
@@ -241,11 +259,28 @@ class Backtest:
         for table in self.tables:
             for seat in table.seats:
                 seat.quantity = lots.get((table.name, seat.symbol), ZERO)
-        tracks = self.timeline.tracks
+        self._watch()
+
+    def _watch(self) -> None:
+        """Know the levels of what is held."""
+        desk, tracks = self.desk, self.timeline.tracks
         self._watches = tuple(
             watch(position, tracks[position.symbol], hours_only=self._setup.hours_only)
             for position in desk.open_positions()
         )
+
+    def _look_at_exits(self, table: Table, number: int, now: datetime) -> list[Signal]:
+        """Ask a strategy of its open positions, and tighten the stops that it wants tighter."""
+        held = holdings(self.desk.open_positions())
+        for seat in table.seats:
+            seat.held = held.get((table.name, seat.symbol))
+        leaves, asked = table.ask_to_exit(number, now)
+        moved = tuple(tightened(self.desk.open_positions(), asked))
+        for position in moved:
+            self.desk.put(position)
+        if moved:
+            self._watch()
+        return leaves
 
     def _show_closes(self, number: int) -> None:
         """Catch up with the prices at the close of a session."""
@@ -278,7 +313,11 @@ class Backtest:
                     self._see_split(each.symbol, step.time)
             case OpenStep(quotes=quotes, time=moment):
                 self._match(quotes)
-                self.desk.begin_day(self._day_start(moment))
+                if self.desk.is_read_at_every_step:
+                    self._read_account(self._number, moment)
+                else:
+                    self.desk.begin_day(self._day_start(moment))
+                    self._readings.read_equity(2 * self._number)
                 self._check(moment)
             case PathStep(quotes=quotes, time=moment):
                 self._match(quotes)
@@ -337,6 +376,8 @@ class Backtest:
         for table in self.tables:
             try:
                 said = table.ask(number, now)
+                if table.has_exit and self.desk.positions:
+                    said += self._look_at_exits(table, number, now)
             except Exception as error:  # noqa: BLE001 - the boundary of foreign code: contained, counted, reported
                 self.outcome.errors[table.name] += 1
                 self.outcome.error_texts[table.name] = f"{type(error).__name__}: {error}"
@@ -360,7 +401,7 @@ class Backtest:
             terms=self._terms,
             prices={symbol: at for symbol, at in prices.items() if at is not None},
             risk=desk.risk_view(now),
-            limits=self._limits,
+            limits=desk.limits,
             entry_blocked=self._blocked,
             leaving=frozenset(key for key in desk.positions if desk.is_leaving(key)),
             held_by_broker=desk.held() if leaves else None,

@@ -10,9 +10,10 @@ from decimal import Decimal
 from openbell.domain.bars import BarSeries, Floats
 from openbell.domain.money import ZERO
 from openbell.domain.signals import Signal
-from openbell.runner.asking import checked
+from openbell.engine.tightening import Tightening
+from openbell.runner.asking import asked_to_exit, checked
 from openbell.runner.control import StrategyEntry
-from openbell.strategies.api import Context, DataNeeds, StrategyParams
+from openbell.strategies.api import Context, DataNeeds, HeldPosition, StrategyParams, has_exit
 
 
 @dataclass(slots=True)
@@ -28,6 +29,7 @@ class Seat:
     stops: Sequence[int]
     columns: tuple[Floats, ...]
     quantity: Decimal = ZERO
+    held: HeldPosition | None = None  # where the strategy wants to know
 
 
 class Table:
@@ -38,6 +40,7 @@ class Table:
         self.name = entry.name
         self.seats = tuple(seats)
         self.warmup = needs.warmup
+        self.has_exit = has_exit(entry.strategy)
         self._bar_seconds = needs.bar_seconds
         self._evaluate = entry.strategy.evaluate
         self._parameters = entry.parameters
@@ -57,6 +60,16 @@ class Table:
             if said:
                 signals += [checked(each, context) for each in said]
         return signals
+
+    def ask_to_exit(self, number: int, now: datetime) -> tuple[list[Signal], tuple[Tightening, ...]]:
+        """What it says of its open positions then. Raises whatever it raises."""
+        asked = [
+            self.context(seat, seat.stops[number], seat.quantity, now)
+            for seat in self.seats
+            if seat.held is not None and seat.stops[number] >= self.warmup
+        ]
+        held = {(self.name, seat.symbol): seat.held for seat in self.seats if seat.held is not None}
+        return asked_to_exit(self.entry.strategy, asked, held)
 
     def context(self, seat: Seat, stop: int, quantity: Decimal, now: datetime) -> Context[StrategyParams]:
         """What is shown of a seat's first `stop` bars."""

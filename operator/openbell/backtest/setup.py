@@ -10,7 +10,6 @@ from types import MappingProxyType
 
 from openbell.brokers.simulated.desk import VenueSettings
 from openbell.domain.errors import ManifestError
-from openbell.domain.limits import AccountKind, Regime
 from openbell.market.recorded import RecordedBars
 from openbell.resources import scheduler
 from openbell.resources.load import Manifest, load_file
@@ -18,7 +17,6 @@ from openbell.resources.scheduler import SchedulerSpec
 from openbell.resources.strategy import StrategySpec
 from openbell.runner.assembly import calendar_of, find_dataset, splits_of, venue_settings
 from openbell.runner.control import Control, understand
-from openbell.runner.limits import limits_of
 from openbell.runner.source import Observed
 
 
@@ -78,6 +76,11 @@ def prepare(
 def assemble(control: Control, recorded: RecordedBars, start: date, end: date, *, source: str = "") -> Setup:
     """A setup of parts. Raises ManifestError where a strategy asks for bars that the recording does not have."""
     for name, entry in control.entries.items():
+        if entry.is_custom:
+            raise ManifestError(
+                f"Strategy {name}: spec.type is Custom; a backtest runs no class of your own, for it has no process to "
+                "keep it apart in; with spec.marketData.type Replay, openbell run replays it"
+            )
         needs = entry.strategy.data(entry.parameters, entry.settings.bar_seconds)
         if needs.bar_seconds != recorded.bar_seconds:
             raise ManifestError(
@@ -89,26 +92,8 @@ def assemble(control: Control, recorded: RecordedBars, start: date, end: date, *
                 raise ManifestError(
                     f"Strategy {name}: spec.symbols has {symbol}; the recorded bars have {', '.join(recorded.symbols)}"
                 )
-    for name, is_asked in _not_followed(control).items():
-        if is_asked:
-            raise ManifestError(f"spec.risk.{name} is set; a backtest does not follow that rule yet, a replay does")
     venue = venue_settings(control.spec, recorded.calendar, lambda symbol: symbol in recorded.symbols)
     return Setup(control, recorded, venue, start, end, source)
-
-
-def _not_followed(control: Control) -> dict[str, bool]:
-    """Rules whose state a backtest does not keep, and whether the manifest asks for them."""
-    risk, limits = control.spec.risk, limits_of(control)
-    return {
-        "protections": bool(risk.protections),
-        "killSwitch": risk.kill_switch,
-        "symbolCooldownSeconds": limits.symbol_cooldown_seconds > 0,
-        "oppositeOrderSeconds": limits.opposite_order_seconds > 0,
-        "maxRoundTripsPerDay": limits.max_round_trips_per_day > 0,
-        "maxStrategyOrdersPerMinute": limits.strategy_orders_per_minute > 0,
-        "settlement.account": limits.settlement.account is AccountKind.CASH,
-        "dayTrading.regime": limits.day_trading.regime is not Regime.NONE,
-    }
 
 
 def _control(files: Sequence[Path]) -> Control:

@@ -7,11 +7,25 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 import numpy as np
+import numpy.typing as npt
 
-from openbell.domain.bars import Bar
+from openbell.domain.bars import Bar, Floats
 from openbell.domain.errors import ManifestError
 from openbell.market.recorded import RecordedBars
 from openbell.market.sessions import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """By session, what a symbol's newest bar at its close has (the first one before there is any); `has_bar` says
+    whether it is the session's own."""
+
+    has_bar: npt.NDArray[np.bool_]
+    at: npt.NDArray[np.int64]  # the bar's number; -1 before the first
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,7 @@ class Track:
     low: list[float]
     close: list[float]
     volume: list[float]
+    columns: Columns
 
     def bar(self, index: int) -> Bar:
         """One bar as the driver shows it."""
@@ -106,5 +121,8 @@ def _track(recorded: RecordedBars, symbol: str, closes: np.ndarray) -> Track:
     stops = np.searchsorted(ends, closes, side="right")
     has_bar = (stops > 0) & (ends[np.maximum(stops - 1, 0)] == closes)
     first = int(np.searchsorted(ends, closes[0], side="left"))
-    columns = (column.tolist() for column in recorded.traded(symbol))
-    return Track(symbol, of_bars, stops.tolist(), has_bar.tolist(), first, *columns)
+    traded = recorded.traded(symbol)
+    at = np.maximum(stops - 1, 0)
+    columns = Columns(has_bar, stops - 1, *(column[at] for column in traded[:4]))
+    opening, high, low, close, volume = (column.tolist() for column in traded)
+    return Track(symbol, of_bars, stops.tolist(), has_bar.tolist(), first, opening, high, low, close, volume, columns)

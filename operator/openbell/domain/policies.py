@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
 from openbell.domain.errors import OpenbellError
@@ -29,6 +30,7 @@ def encode_policy(policy: ExitPolicy) -> str:
             "escalation": escalation
             and {"limitSeconds": escalation.limit_seconds, "limitOffsetBps": escalation.limit_offset_bps},
             "brokerSide": policy.broker_side,
+            **({} if policy.stop_price is None else {"stopPrice": str(policy.stop_price)}),
         },
         sort_keys=True,
         separators=(",", ":"),
@@ -53,8 +55,9 @@ def decode_policy(text: str) -> ExitPolicy:
             escalation=escalation
             and Escalation(int(escalation["limitSeconds"]), _number(escalation["limitOffsetBps"])),
             broker_side=bool(stored.get("brokerSide", False)),
+            stop_price=_price(stored.get("stopPrice")),
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, InvalidOperation) as error:
         raise ExitPolicyError(f"the exit policy {text!r} is not one that this version writes ({error!r})") from error
 
 
@@ -62,6 +65,15 @@ def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError(f"{value!r} is not a finite number")
     return float(value)
+
+
+def _price(value: object) -> Decimal | None:
+    if value is None:
+        return None
+    found = Decimal(value) if isinstance(value, str) else None
+    if found is None or not found.is_finite():
+        raise ValueError(f"{value!r} is not a price")
+    return found
 
 
 def _ratio(value: object) -> float | None:

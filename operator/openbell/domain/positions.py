@@ -38,7 +38,8 @@ class ExitPolicy:
     """When and how a position is left. Ratios of the entry price; None or 0 seconds = this rule is off.
 
     `scale_out` rungs ascend in profit, and their fractions come to less than 1. `broker_side`: a stop (and a target)
-    rests at the broker beside the lot.
+    rests at the broker beside the lot. `stop_price` is one that its strategy has tightened the stop to; the tighter of
+    both holds.
     """
 
     stop_loss: float | None = 0.02
@@ -49,6 +50,7 @@ class ExitPolicy:
     scale_out: tuple[ScaleOut, ...] = ()
     escalation: Escalation | None = None
     broker_side: bool = False
+    stop_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

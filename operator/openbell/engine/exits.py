@@ -257,8 +257,13 @@ def _moved(position: Position, base: Decimal, ratio: float, *, favourable: bool)
 
 
 def _stop(position: Position) -> Decimal | None:
-    ratio = position.policy.stop_loss
-    return None if ratio is None else _moved(position, position.average_price, ratio, favourable=False)
+    policy = position.policy
+    fixed = None
+    if policy.stop_loss is not None:
+        fixed = _moved(position, position.average_price, policy.stop_loss, favourable=False)
+    if policy.stop_price is None or fixed is None:
+        return policy.stop_price or fixed
+    return max(fixed, policy.stop_price) if position.quantity > 0 else min(fixed, policy.stop_price)
 
 
 def _target(position: Position) -> Decimal | None:

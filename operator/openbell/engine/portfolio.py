@@ -102,8 +102,10 @@ def _round_trip(position: Position, intent: Intent, fill: Fill) -> ClosedTrade:
 
 def split(position: Position, ratio: Decimal) -> Position:
     """The same position after a stock split of `ratio` new shares for one old: value unchanged."""
+    policy = position.policy
     return replace(
         position,
+        policy=policy if policy.stop_price is None else replace(policy, stop_price=policy.stop_price / ratio),
         quantity=position.quantity * ratio,
         average_price=position.average_price / ratio,
         best_price=position.best_price / ratio,

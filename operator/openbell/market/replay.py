@@ -18,7 +18,7 @@ the session) act at the open and the close, whose prices are real, and not at an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
@@ -210,7 +210,7 @@ class ReplayDriver:
         return tuple(quotes)
 
     def _repeat(self, quotes: tuple[Quote, ...], moment: datetime) -> RepeatStep:
-        again = tuple(replace(quote, time=moment) for quote in quotes)
+        again = tuple(Quote(quote.symbol, moment, quote.price, quote.bid, quote.ask) for quote in quotes)
         for quote in again:
             self._market.show(quote)
         return RepeatStep(moment, again)

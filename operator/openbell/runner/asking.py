@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from openbell.domain.bars import BarSeries
 from openbell.domain.money import ZERO
 from openbell.domain.reasons import Reason
 from openbell.domain.signals import Action, Signal
+from openbell.engine.tightening import Holdings, Tightening
 from openbell.engine.trail import Silence
 from openbell.runner.control import StrategyEntry
 from openbell.runner.custom import Loaded, Workshop
 from openbell.runner.worker import WorkerError
-from openbell.strategies.api import Context, DataNeeds
+from openbell.strategies.api import Context, DataNeeds, ExitSignal, Strategy, has_exit
 
 SHORTEST_DEADLINE_SECONDS = 1.0
 """The least time that a worker gets for an evaluation, however little of the interval is left."""
@@ -29,6 +32,7 @@ later is decided by itself, so that a slow one holds nobody up."""
 SeriesKey = tuple[str, int]
 Bars = Mapping[SeriesKey, BarSeries]
 Lots = Mapping[tuple[str, str], Decimal]
+NOTHING_HELD: Holdings = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class Opinion:
     signals: tuple[Signal, ...] = ()
     silent: tuple[tuple[str, Reason], ...] = ()
     error: str = ""
+    tightenings: tuple[Tightening, ...] = ()
 
 
 def silences_of(opinion: Opinion) -> tuple[Silence, ...]:
@@ -97,18 +102,24 @@ class Asking:
             return None
 
     async def ask(
-        self, entries: Sequence[StrategyEntry], bars: Bars, lots: Lots, now: datetime, due: datetime
+        self,
+        entries: Sequence[StrategyEntry],
+        bars: Bars,
+        lots: Lots,
+        now: datetime,
+        due: datetime,
+        held: Holdings = NOTHING_HELD,
     ) -> Answers:
         """Ask all of them. Returns when the built-in ones have spoken and the workers were waited for a little."""
         workers = {
-            asyncio.create_task(self._ask_worker(entry, bars, lots, now, deadline(entry, entries, now, due)))
+            asyncio.create_task(self._ask_worker(entry, bars, lots, now, deadline(entry, entries, now, due), held))
             for entry in entries
             if entry.is_custom
         }
         built_in = [entry for entry in entries if not entry.is_custom]
         try:
             soon = await asyncio.get_running_loop().run_in_executor(
-                self._thread, lambda: [ask(entry, bars, lots, now) for entry in built_in]
+                self._thread, lambda: [ask(entry, bars, lots, now, held) for entry in built_in]
             )
             if workers:
                 await asyncio.wait(workers, timeout=self._patience_seconds)
@@ -119,7 +130,9 @@ class Asking:
         done = {task for task in workers if task.done()}
         return Answers([*soon, *(task.result() for task in done)], workers - done)
 
-    async def _ask_worker(self, entry: StrategyEntry, bars: Bars, lots: Lots, now: datetime, seconds: float) -> Opinion:
+    async def _ask_worker(
+        self, entry: StrategyEntry, bars: Bars, lots: Lots, now: datetime, seconds: float, held: Holdings
+    ) -> Opinion:
         bench = self._workshop.bench(entry.name)
         if bench is None or bench.refusal is not None:
             return Opinion(entry, silent=_not_loaded(entry))
@@ -130,11 +143,14 @@ class Asking:
         try:
             if await bench.ready(seconds) is None:
                 return Opinion(entry, error=bench.error, silent=_not_loaded(entry))
-            said = await bench.evaluate(contexts, seconds)
-        except WorkerError as error:
+            positions = [held.get((entry.name, context.symbol)) for context in contexts]
+            said, exits = await bench.evaluate(contexts, seconds, positions)
+            leaves, tightenings = taken(zip(contexts, exits, strict=True))
+        except (WorkerError, TypeError, ValueError) as error:
             return Opinion(entry, error=str(error))
         nothing = [(context.symbol, Reason.NO_SIGNAL) for context, each in zip(contexts, said, strict=True) if not each]
-        return Opinion(entry, tuple(signal for each in said for signal in each), (*silent, *nothing))
+        signals = (*(signal for each in said for signal in each), *leaves)
+        return Opinion(entry, signals, (*silent, *nothing), tightenings=tightenings)
 
 
 def _not_loaded(entry: StrategyEntry) -> tuple[tuple[str, Reason], ...]:
@@ -154,9 +170,10 @@ def deadline(entry: StrategyEntry, entries: Iterable[StrategyEntry], now: dateti
     return max(SHORTEST_DEADLINE_SECONDS, min(left, entry.settings.evaluation_interval_seconds))
 
 
-def ask(entry: StrategyEntry, bars: Bars, lots: Lots, now: datetime) -> Opinion:
-    """What a built-in strategy says of each of its symbols."""
+def ask(entry: StrategyEntry, bars: Bars, lots: Lots, now: datetime, held: Holdings = NOTHING_HELD) -> Opinion:
+    """What a built-in strategy says of each of its symbols, and of the positions that it holds."""
     signals: list[Signal] = []
+    tightenings: tuple[Tightening, ...] = ()
     try:
         needs = entry.strategy.data(entry.parameters, entry.settings.bar_seconds)
         contexts, silent = contexts_of(entry, needs, bars, lots, now)
@@ -165,9 +182,38 @@ def ask(entry: StrategyEntry, bars: Bars, lots: Lots, now: datetime) -> Opinion:
             signals.extend(said)
             if not said:
                 silent.append((context.symbol, Reason.NO_SIGNAL))
+        if has_exit(entry.strategy):
+            leaves, tightenings = asked_to_exit(entry.strategy, contexts, held)
+            signals += leaves
     except Exception as error:  # noqa: BLE001 - the boundary of foreign code: contained, counted, told in `Failed`
         return Opinion(entry, error=f"{type(error).__name__}: {error}")
-    return Opinion(entry, tuple(signals), tuple(silent))
+    return Opinion(entry, tuple(signals), tuple(silent), tightenings=tightenings)
+
+
+def asked_to_exit(
+    strategy: Strategy[Any], contexts: Iterable[Context[Any]], held: Holdings
+) -> tuple[list[Signal], tuple[Tightening, ...]]:
+    """What a strategy says of its open positions: signals that leave one, and stops to tighten."""
+    found = ((context, held.get((context.strategy, context.symbol))) for context in contexts)
+    return taken((context, strategy.exit(context, position)) for context, position in found if position is not None)
+
+
+def taken(said: Iterable[tuple[Context[Any], object]]) -> tuple[list[Signal], tuple[Tightening, ...]]:
+    """Words on exits, apart by what they ask for. Raises TypeError or ValueError for what is none."""
+    leaves: list[Signal] = []
+    tightenings: list[Tightening] = []
+    for context, each in said:
+        if each is None:
+            continue
+        if not isinstance(each, ExitSignal):
+            raise TypeError(f"exit gave {each!r}, which is a {type(each).__name__}; it must give an ExitSignal or None")
+        if each.stop is None:
+            leaves.append(context.signal(Action.CLOSE, 1.0, str(each.reason)))
+            continue
+        if not isinstance(each.stop, int | float) or not 0 < each.stop < math.inf:
+            raise ValueError(f"exit gave the stop {each.stop!r}; it must be a price above 0")
+        tightenings.append(Tightening(context.strategy, context.symbol, float(each.stop), str(each.reason)))
+    return leaves, tuple(tightenings)
 
 
 def contexts_of(

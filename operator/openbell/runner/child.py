@@ -25,7 +25,7 @@ from openbell.domain.errors import ManifestError, OpenbellError
 from openbell.domain.signals import Signal
 from openbell.runner.confinement import confine
 from openbell.runner.wire import COLUMNS, HEADER, Message, decoded, encoded, lengths, series_from
-from openbell.strategies.api import Context, Strategy, StrategyParams
+from openbell.strategies.api import Context, ExitSignal, HeldPosition, Strategy, StrategyParams
 from openbell.strategies.checks import check_strategy
 from openbell.strategies.loader import compact_schema, validated
 
@@ -88,6 +88,7 @@ class Host:
         body, values = message.body, message.values
         start = 0
         said: list[list[Answer]] = []
+        exits: list[Answer | None] = []
         for each in body["asked"]:
             stop = start + each["count"] * len(COLUMNS)
             context = Context(
@@ -102,8 +103,10 @@ class Host:
                 parameters_hash=body["parametersHash"],
             )
             said.append([_signal(signal) for signal in self.strategy.evaluate(context)])
+            held = each.get("held")
+            exits.append(None if held is None else _exit(self.strategy.exit(context, _held(held))))
             start = stop
-        return {"signals": said}
+        return {"signals": said, "exits": exits}
 
     def _check(self, message: Message) -> Answer:
         assert self.made is not None  # noqa: S101 - the runner loads before it asks
@@ -176,6 +179,19 @@ def _signal(said: object) -> Answer:
         "validUntil": said.valid_until.isoformat(),
         "reason": str(said.reason)[:MAX_REASON],
     }
+
+
+def _held(told: Mapping[str, Any]) -> HeldPosition:
+    opened_at = datetime.fromisoformat(told["openedAt"])
+    return HeldPosition(Decimal(told["quantity"]), told["averagePrice"], opened_at, told["stop"])
+
+
+def _exit(said: object) -> Answer | None:
+    if said is None:
+        return None
+    if not isinstance(said, ExitSignal):
+        raise TypeError(f"exit gave {said!r}, which is a {type(said).__name__}; it must give an ExitSignal or None")
+    return {"reason": str(said.reason)[:MAX_REASON], "stop": None if said.stop is None else float(said.stop)}
 
 
 def _limit(memory_bytes: int) -> None:

@@ -16,7 +16,7 @@ from openbell.domain.bars import BarSeries
 from openbell.domain.signals import Action, Signal
 from openbell.runner.wire import WireError, columns_of
 from openbell.runner.worker import Worker, WorkerError
-from openbell.strategies.api import Context, DataNeeds, Strategy, StrategyParams
+from openbell.strategies.api import Context, DataNeeds, ExitSignal, HeldPosition, Strategy, StrategyParams
 from openbell.strategies.loader import hash_of
 
 if TYPE_CHECKING:
@@ -163,10 +163,16 @@ class Bench:
         }
         return (await self._worker.ask(body, (), LOAD_SECONDS)).body
 
-    async def evaluate(self, contexts: Sequence[Context[Any]], seconds: float) -> tuple[tuple[Signal, ...], ...]:
-        """The signals for each context. Raises WorkerError for no answer, and for what the strategy raised."""
+    async def evaluate(
+        self, contexts: Sequence[Context[Any]], seconds: float, held: Sequence[HeldPosition | None] = ()
+    ) -> tuple[tuple[tuple[Signal, ...], ...], tuple[ExitSignal | None, ...]]:
+        """The signals for each context, and what is said of each position in `held`, one for each context or none.
+
+        Raises WorkerError for no answer, and for what the strategy raised.
+        """
         if not contexts:
-            return ()
+            return (), ()
+        positions = held or [None] * len(contexts)
         first = contexts[0]
         body = {
             "op": "evaluate",
@@ -181,8 +187,9 @@ class Bench:
                     "barSeconds": each.bars.bar_seconds,
                     "count": len(each.bars),
                     "position": str(each.position_quantity),
+                    "held": None if position is None else held_as_text(position),
                 }
-                for each in contexts
+                for each, position in zip(contexts, positions, strict=True)
             ],
         }
         columns = [column for each in contexts for column in columns_of(each.bars)]
@@ -190,12 +197,14 @@ class Bench:
         if answer.get("ok") is not True:
             raise WorkerError(_text(answer.get("error")))
         try:
-            return tuple(
+            signals = tuple(
                 tuple(signal_of(said, context) for said in each)
                 for each, context in zip(answer["signals"], contexts, strict=True)
             )
+            exits = tuple(exit_of(each) for each, _ in zip(answer["exits"], contexts, strict=True))
         except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             raise WorkerError(f"what it said is no signal: {type(error).__name__}: {error}") from error
+        return signals, exits
 
     async def check(self, bars: BarSeries, seconds: float) -> list[tuple[str, str]]:
         """What `strategies.checks` finds on these bars: names and sentences. Raises WorkerError."""
@@ -262,6 +271,21 @@ def job_of(entry: StrategyEntry) -> Job | None:
     if entry.code is None:
         return None
     return Job(entry.code, entry.parameters.model_dump_json(), entry.settings.bar_seconds)
+
+
+def held_as_text(position: HeldPosition) -> dict[str, Any]:
+    """A position as it is told to a worker."""
+    return {
+        "quantity": str(position.quantity),
+        "averagePrice": position.average_price,
+        "openedAt": position.opened_at.isoformat(),
+        "stop": position.stop,
+    }
+
+
+def exit_of(said: Mapping[str, Any] | None) -> ExitSignal | None:
+    """What a worker said of an exit. Raises KeyError or TypeError where it makes no sense."""
+    return None if said is None else ExitSignal(str(said["reason"])[:MAX_TEXT], said["stop"])
 
 
 def signal_of(said: Mapping[str, Any], context: Context[Any]) -> Signal:

@@ -23,6 +23,7 @@ from openbell.domain.state import TradingState
 from openbell.engine.cycle import Decision, Terms, Tick, decide, without_broker
 from openbell.engine.exits import is_exit
 from openbell.engine.sizing import SizingRule
+from openbell.engine.tightening import holdings, tightened
 from openbell.engine.trail import Outcome, outcome_of
 from openbell.journal import Journal
 from openbell.market.base import MarketData
@@ -38,6 +39,7 @@ from openbell.runner.recording import Evaluated, Recording
 from openbell.runner.riskview import price_ages, risk_view
 from openbell.runner.situation import Situation, open_seconds
 from openbell.runner.waiting import WaitingSignals
+from openbell.strategies.api import has_exit
 from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
 
 log = structlog.get_logger("openbell.evaluation")
@@ -97,7 +99,8 @@ class Evaluation:
             self._count_skipped(entries, Reason.BROKER_DISCONNECTED)
             return
         lots = situation.ledger_lots()
-        answers = await self._asking.ask(entries, bars, lots, now, due)
+        held = holdings(situation.ledger.open_positions())
+        answers = await self._asking.ask(entries, bars, lots, now, due, held)
         await self._act_on(control, answers.soon, bars, lots, now, due)
         if answers.late:
             opinions = await answers.rest()
@@ -179,12 +182,24 @@ class Evaluation:
         due: datetime,
     ) -> None:
         fresh = self._take(opinions)
+        await self._tighten(opinions)
         signals = self._waiting.join(control, fresh, now)
         tick = await self._tick(control, signals, now)
         decisions = decide(tick) if tick is not None else ()
         outcomes, connected = await self._carry_out(control, decisions, now, due)
         waited = signals[len(fresh) :]
         self._record(control, opinions, bars, lots, tick, outcomes, now, waited=waited, connected=connected)
+
+    async def _tighten(self, opinions: Iterable[Opinion]) -> None:
+        """Tighten the stops that strategies ask for, before anything is decided."""
+        asked = [each for opinion in opinions if not opinion.error for each in opinion.tightenings]
+        ledger = self._situation.ledger
+        moved = tuple(tightened(ledger.open_positions(), asked)) if asked else ()
+        for position in moved:
+            ledger.put_position(position)
+            log.info("stop.tightened", position=position.position_id, stop=str(position.policy.stop_price))
+        if moved:
+            await self._situation.desk.save_positions(moved)
 
     def _take(self, opinions: Iterable[Opinion]) -> tuple[Signal, ...]:
         signals: list[Signal] = []
@@ -299,7 +314,7 @@ class Evaluation:
                 lots=lots,
                 silences=lambda: (each for opinion in opinions for each in silences_of(opinion)),
                 outcomes=outcomes,
-                given={opinion.entry.name: opinion.signals for opinion in opinions if opinion.entry.is_custom},
+                given={opinion.entry.name: opinion.signals for opinion in opinions if _is_given(opinion.entry)},
                 failed={opinion.entry.name: opinion.error for opinion in opinions if opinion.error},
                 connected=connected,
                 tick=tick,
@@ -326,6 +341,11 @@ class Evaluation:
         ledger.count_evaluated([entry.name for entry in entries], now)
         self._metrics.evaluations.inc()
         await self._situation.desk.save_statistics()
+
+
+def _is_given(entry: StrategyEntry) -> bool:
+    """Whether bars and lots alone do not tell what a strategy says: words on exits depend on positions too."""
+    return entry.is_custom or has_exit(entry.strategy)
 
 
 def terms_of(entry: StrategyEntry) -> Terms:

@@ -24,6 +24,7 @@ from openbell.domain.reasons import ExitReason, HoldReason, Reason
 from openbell.engine.exits import Exit, exit_quantity, levels, next_rung, stepped, stop_reason
 from openbell.engine.leaving import Leaving, decide_leaving
 from openbell.engine.recorded import ExitRecord
+from openbell.engine.tightening import renewed
 from openbell.journal import Journal
 from openbell.market.base import MarketData
 from openbell.market.replay import Levels as ArmedLevels
@@ -68,7 +69,7 @@ class Exits:
     def adopt(self, policies: Mapping[str, ExitPolicy]) -> None:
         """Leave open lots by what their strategies' resources say now; a strategy that is gone leaves them."""
         for position in self.situation.ledger.open_positions():
-            policy = policies.get(position.strategy, position.policy)
+            policy = renewed(position, policies.get(position.strategy, position.policy))
             if policy != position.policy:
                 self.situation.ledger.put_position(replace(position, policy=policy))
 

@@ -32,6 +32,10 @@ class InFlight:
         return self.record.intent
 
     @property
+    def filled(self) -> Decimal:
+        return self.record.filled
+
+    @property
     def is_unanswered(self) -> bool:
         """Whether a send or a cancel has no answer yet."""
         return self.record.state in {IntentState.INTENDED, IntentState.DOUBTFUL} or self.cancel_asked_at is not None

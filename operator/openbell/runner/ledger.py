@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,7 +13,7 @@ from types import MappingProxyType
 from openbell.domain.account import Account
 from openbell.domain.bars import Quote
 from openbell.domain.money import ZERO, price
-from openbell.domain.orders import Fill, Intent, IntentKind
+from openbell.domain.orders import Fill, Intent, IntentKind, IntentState
 from openbell.domain.positions import ClosedTrade, Position
 from openbell.domain.reasons import ExitReason, Reason
 from openbell.domain.signals import Signal
@@ -160,6 +160,10 @@ class Ledger:
         if self.day_start is None or fill.time >= self.day_start:
             self.realized_today += realized - fill.commission
 
+    def trades_since(self, moment: datetime) -> Iterator[ClosedTrade]:
+        """Round trips that closed at this moment or after it."""
+        return (trade for trade in self.trades if trade.exit_time >= moment)
+
     # -- orders ------------------------------------------------------------------------------------------------
 
     def put_order(self, record: IntentRecord) -> None:
@@ -168,6 +172,15 @@ class Ledger:
         if len(self.orders) > KEPT_ORDERS:
             for ref in [ref for ref, kept in self.orders.items() if kept.state.is_final][: KEPT_ORDERS // 10]:
                 del self.orders[ref]
+
+    def orders_since(self, moment: datetime) -> Iterator[tuple[Intent, datetime]]:
+        """Orders made after this moment, and when. One that was never handed over was none, one that rests is none
+        yet."""
+        for record in self.orders.values():
+            rests = record.intent.kind is IntentKind.PROTECTIVE
+            made = record.updated_at if rests else record.intent.created_at
+            if made > moment and record.state is not IntentState.WITHDRAWN and not (rests and record.filled == ZERO):
+                yield record.intent, made
 
     def note_order(self, moment: datetime) -> None:
         """Remember that an order was sent, for the order rates."""

@@ -18,9 +18,9 @@ from openbell.domain.money import cents
 from openbell.domain.reasons import Reason
 from openbell.journal import Journal
 from openbell.resources.risk import MONTH_SECONDS, RiskSpec
+from openbell.risk.assembling import is_new_peak, review
 from openbell.risk.locks import Lock, lift, lock_id
 from openbell.risk.losses import is_in_drawdown
-from openbell.risk.protections import locks_due, longest_lookback
 from openbell.runner.desk import Told
 from openbell.runner.ledger import Ledger
 from openbell.runner.limits import drawdown_limit, protections_of
@@ -74,16 +74,8 @@ class Locking:
 
     def review(self) -> None:
         """Make the locks that are due by the protections of the spec."""
-        protections = protections_of(self._risk)
-        if not protections:
-            return
-        now, ledger = self._clock.now(), self._ledger
-        since = now - longest_lookback(protections)
-        trades = [trade for trade in ledger.trades if trade.exit_time >= since]
-        equity = ledger.account.equity if ledger.account else None
-        due = locks_due(trades, protections, now, ledger.locks.values(), equity=equity)
+        due = review(self._ledger, protections_of(self._risk), self._clock.now())
         for lock in due:
-            ledger.locks[lock.lock_id] = lock
             self._to_do.put_nowait(partial(self._write, lock))
             log.warning("lock.made", lock=lock.lock_id, **_said(lock))
         if due:
@@ -93,7 +85,7 @@ class Locking:
         """The account was read: its highest equity, and what protections make of it."""
         ledger = self._ledger
         self.review()
-        if account.equity <= 0 or (ledger.peak_equity is not None and account.equity <= ledger.peak_equity):
+        if not is_new_peak(ledger, account.equity):
             return
         ledger.peak_equity, ledger.peak_since = account.equity, ledger.peak_since or self._clock.now()
         if self._written_peak is None or account.equity >= self._written_peak * PEAK_STEP:

@@ -1,6 +1,14 @@
 """Rules that turn closed bars into signals. Pure: no I/O, no orders, no clock."""
 
-from openbell.strategies.api import Context, DataNeeds, SignalColumns, Strategy, StrategyParams
+from openbell.strategies.api import (
+    Context,
+    DataNeeds,
+    ExitSignal,
+    HeldPosition,
+    SignalColumns,
+    Strategy,
+    StrategyParams,
+)
 from openbell.strategies.loader import (
     STRATEGY_TYPES,
     parameters_hash,
@@ -13,6 +21,8 @@ __all__ = [
     "STRATEGY_TYPES",
     "Context",
     "DataNeeds",
+    "ExitSignal",
+    "HeldPosition",
     "SignalColumns",
     "Strategy",
     "StrategyParams",

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import ClassVar, Generic, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -92,6 +92,29 @@ class Context(Generic[P]):
 
 
 @dataclass(frozen=True, slots=True)
+class HeldPosition:
+    """What a strategy sees of a position of its own: signed `quantity`, prices in account currency, and the `stop` at
+    which it would be left now (None: it has none)."""
+
+    quantity: Decimal
+    average_price: float
+    opened_at: datetime
+    stop: float | None = None
+
+    @property
+    def is_long(self) -> bool:
+        return self.quantity > ZERO
+
+
+@dataclass(frozen=True, slots=True)
+class ExitSignal:
+    """Leave the position, or with `stop` tighten its stop to that price; `reason` is for people."""
+
+    reason: str
+    stop: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SignalColumns:
     """What a rule says at every bar of a history, for each position in which it could find itself there.
 
@@ -167,12 +190,25 @@ class Strategy(ABC, Generic[P]):
         Reads exactly the newest `data(...).warmup` bars, so that a longer history cannot change the answer.
         """
 
+    def exit(self, context: Context[P], position: HeldPosition) -> ExitSignal | None:
+        """Optional: what to do about a position of the strategy's own at a closed bar; None lets it be.
+
+        Pure, as `evaluate` is, and asked after it. It can leave the position or tighten its stop. It can veto no exit:
+        where the policy's stop is the tighter one, that stays. A rule with this hook has no batch form.
+        """
+        return None
+
     def signals(self, bars: BarSeries, params: P) -> SignalColumns | None:
         """The same rule over a whole history at once, one value for each bar; None where a rule has no such form.
 
         At every bar it says what `evaluate` would say with the bars up to there: backtests use it, after proving so.
         """
         return None
+
+
+def has_exit(strategy: Strategy[Any]) -> bool:
+    """Whether a rule has the hook `exit`."""
+    return type(strategy).exit is not Strategy.exit
 
 
 def halving(strength: float) -> float:

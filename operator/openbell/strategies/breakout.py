@@ -7,12 +7,12 @@ from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
-import talib
 from pydantic import Field, model_validator
 
 from openbell.domain.bars import BarSeries, Floats
 from openbell.domain.signals import Action, Signal
 from openbell.strategies.api import Context, DataNeeds, SignalColumns, Strategy, StrategyParams, halving, halvings
+from openbell.strategies.indicators import indicator
 from openbell.strategies.rolling import ends_of_finite_windows
 
 # The part of the channel's width beyond it that halves what the confidence misses to 1.
@@ -64,8 +64,8 @@ class Breakout(Strategy[BreakoutParams]):
         if not (np.isfinite(high).all() and np.isfinite(low).all() and np.isfinite(close)):
             return ()
         length = params.channel if context.is_flat else params.exit_channel
-        top = float(talib.MAX(high[:-1], timeperiod=length)[-1])
-        bottom = float(talib.MIN(low[:-1], timeperiod=length)[-1])
+        top = float(indicator("MAX")(high[:-1], timeperiod=length)[-1])
+        bottom = float(indicator("MIN")(low[:-1], timeperiod=length)[-1])
         if close > top:
             action = Action.BUY if context.is_flat else Action.CLOSE
             is_asked = context.is_flat or not context.is_long
@@ -109,8 +109,8 @@ def _outside(
     high: Floats, low: Floats, close: Floats, length: int
 ) -> tuple[npt.NDArray[np.bool_], Floats, npt.NDArray[np.bool_], Floats]:
     """Whether each close lies above the channel of the bars before it, and how sure; and the same below."""
-    top: Floats = talib.MAX(high, timeperiod=length)[-len(close) - 1 : -1]
-    bottom: Floats = talib.MIN(low, timeperiod=length)[-len(close) - 1 : -1]
+    top: Floats = indicator("MAX")(high, timeperiod=length)[-len(close) - 1 : -1]
+    bottom: Floats = indicator("MIN")(low, timeperiod=length)[-len(close) - 1 : -1]
     width = top - bottom
 
     def confidence(beyond: Floats) -> Floats:

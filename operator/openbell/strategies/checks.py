@@ -20,7 +20,7 @@ import numpy as np
 from openbell.domain.bars import BarSeries
 from openbell.domain.money import ZERO
 from openbell.domain.signals import Action, Signal
-from openbell.strategies.api import Context, SignalColumns, Strategy, StrategyParams
+from openbell.strategies.api import Context, ExitSignal, HeldPosition, SignalColumns, Strategy, StrategyParams, has_exit
 from openbell.strategies.watching import clock_readings
 
 CONFIDENCE_TOLERANCE = 1e-9
@@ -42,6 +42,7 @@ class Check(StrEnum):
     MEMORY = "memory"
     CLOCK = "clock"
     BATCH = "batch"
+    EXIT = "exit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +86,21 @@ class Examination:
 
     def ask(self, question: Question, *, of: Strategy[Any] | None = None, bars: BarSeries | None = None) -> Said:
         """What it says; `bars` (a copy of all up to the question's, if not given) end with the question's bar."""
+        return tuple((of or self.strategy).evaluate(self._context(question, bars)))
+
+    def ask_to_exit(
+        self, question: Question, *, of: Strategy[Any] | None = None, bars: BarSeries | None = None
+    ) -> ExitSignal | None:
+        """What it says of a position that was opened at the first bar, at its close, and has no stop."""
+        context = self._context(question, bars)
+        held = HeldPosition(question.quantity, float(self.bars.close[0]), self.end_of(0))
+        return (of or self.strategy).exit(context, held)
+
+    def _context(self, question: Question, bars: BarSeries | None) -> Context[Any]:
         series = bars if bars is not None else alone(window(self.bars, 0, question.bar + 1))
         end = series.last_end
         assert end is not None  # noqa: S101 - a question is about a bar
-        context = Context(
+        return Context(
             symbol=series.symbol,
             bars=series,
             params=self.params,
@@ -96,7 +108,6 @@ class Examination:
             now=end,
             strategy="check",
         )
-        return tuple((of or self.strategy).evaluate(context))
 
     def at(self, question: Question) -> str:
         """Where in the history, in words."""
@@ -119,7 +130,7 @@ def check_strategy(make: Make, params: StrategyParams, bars: BarSeries) -> tuple
     except Exception as error:  # noqa: BLE001 - the boundary of foreign code
         return (Finding(Check.RUNS, f"it raised {last_line(error)}"),)
     findings: list[Finding] = []
-    for check in (_signals, _clock, _repeats, _memory, _look_ahead, _warm_up, _batch):
+    for check in (_signals, _clock, _repeats, _memory, _look_ahead, _warm_up, _batch, _exit):
         try:
             found = next(iter(check(examination, answers)), None)
         except Exception as error:  # noqa: BLE001 - the boundary of foreign code
@@ -271,6 +282,39 @@ def _batch(examination: Examination, answers: Answers) -> Iterator[Finding]:
     too_early = min(first, examination.warmup - 1)
     if any(np.any(getattr(columns, name)[:too_early]) for name in ("open", "close_long", "close_short")):
         yield Finding(Check.BATCH, f"the batch form speaks before the {examination.warmup} bars that it asks for")
+
+
+def _exit(examination: Examination, answers: Answers) -> Iterator[Finding]:
+    """The hook of exits sees no later bar, reads no more bars than it asked for, no clock, and keeps nothing."""
+    if not has_exit(examination.strategy):
+        return
+    bars = examination.bars
+    if examination.strategy.signals(bars, examination.params) is not None:
+        yield Finding(Check.EXIT, "it has exit, which is asked bar by bar, and a batch form; it cannot have both")
+    for question in answers:
+        if question.quantity == ZERO:
+            continue
+        where, bar, stop = examination.at(question), examination.end_of(question.bar), question.bar + 1
+        with clock_readings(type(examination.strategy).__module__) as readings:
+            said = examination.ask_to_exit(question)
+        if readings:
+            yield Finding(Check.EXIT, f"exit reads {readings[0]} {where}; the time is context.now", bar)
+        if said is not None and not isinstance(said, ExitSignal):
+            yield Finding(Check.EXIT, f"exit gave {said!r} {where}; it must give an ExitSignal or None", bar)
+            return
+        if said is not None and said.stop is not None and not (math.isfinite(said.stop) and said.stop > 0):
+            yield Finding(Check.EXIT, f"exit gave the stop {said.stop} {where}; it must be a price above 0", bar)
+        others = {
+            "asked again": examination.ask_to_exit(question),
+            "a fresh instance": examination.ask_to_exit(question, of=examination.make()),
+            "while later bars exist": examination.ask_to_exit(question, bars=window(bars, 0, stop)),
+            f"from the {examination.warmup} bars that it asks for": examination.ask_to_exit(
+                question, bars=alone(window(bars, stop - examination.warmup, stop))
+            ),
+        }
+        for which, other in others.items():
+            if other != said:
+                yield Finding(Check.EXIT, f"exit says {other}, {which}, and else {said} {where}", bar)
 
 
 def _column_answer(columns: SignalColumns, question: Question) -> tuple[Action | None, float]:

@@ -8,12 +8,12 @@ from functools import cache
 from typing import Literal, Self
 
 import numpy as np
-import talib
 from pydantic import Field, model_validator
 
 from openbell.domain.bars import BarSeries, Floats
 from openbell.domain.signals import Action, Signal
 from openbell.strategies.api import Context, DataNeeds, SignalColumns, Strategy, StrategyParams, halving, halvings
+from openbell.strategies.indicators import indicator
 from openbell.strategies.rolling import ends_of_finite_windows, rolling_atr, rolling_ema, rolling_mean
 
 # An exponential average never forgets its first value, it only counts it less: after n bars by (1 - weight)^n.
@@ -64,8 +64,12 @@ class Crossover(Strategy[CrossoverParams]):
         close = bars.close[-needed:]
         if len(close) < needed:
             return ()
-        fast, slow = _average(close, params.fast, params.average), _average(close, params.slow, params.average)
-        before, after = _apart(fast[0], slow[0]), _apart(fast[1], slow[1])
+        # What the averages were a bar ago matters to a crossing alone, which few bars can be.
+        after = _apart_at(close, params, 0)
+        may_cross = context.is_flat and (after > 0 or (after < 0 and params.direction == "Both"))
+        if context.is_flat and not may_cross:
+            return ()
+        before = _apart_at(close, params, 1) if may_cross else 0.0
         action = _action(before, after, context, params)
         # The range and the words are for bars that say something, which few do.
         if action is None:
@@ -73,7 +77,7 @@ class Crossover(Strategy[CrossoverParams]):
         high, low = bars.high[-needed:], bars.low[-needed:]
         if not all(np.isfinite(column).all() for column in (high, low, close)):
             return ()
-        true_range = float(talib.ATR(high, low, close, timeperiod=params.atr)[-1])
+        true_range = float(indicator("ATR")(high, low, close, timeperiod=params.atr)[-1])
         separation = abs(after) / true_range if true_range > 0 else 0.0
         confidence = halving(1.0 + separation / SEPARATION_UNIT)
         reason = (
@@ -124,14 +128,18 @@ def _warmup(slow: int, average: str, atr: int) -> int:
     return max(slow + 1, atr + 1 + _bars_to_forget(1.0 / atr))
 
 
-def _average(close: Floats, length: int, kind: str) -> tuple[float, float]:
-    """At the last bar but one, and at the last."""
+def _apart_at(close: Floats, params: CrossoverParams, back: int) -> float:
+    """How far the averages were apart so many bars ago."""
+    kind = params.average
+    return _apart(_average(close, params.fast, kind, back), _average(close, params.slow, kind, back))
+
+
+def _average(close: Floats, length: int, kind: str, back: int) -> float:
     # Each simple average is of its own bars alone; an exponential one of all from the window's first.
     if kind == "SMA":
-        before, after = close[-length - 1 : -1], close[-length:]
-        return float(talib.SMA(before, timeperiod=length)[-1]), float(talib.SMA(after, timeperiod=length)[-1])
-    values = talib.EMA(close, timeperiod=length)
-    return float(values[-2]), float(values[-1])
+        end = len(close) - back
+        return float(indicator("SMA")(close[end - length : end], timeperiod=length)[-1])
+    return float(indicator("EMA")(close, timeperiod=length)[-1 - back])
 
 
 def _apart(fast: float, slow: float) -> float:

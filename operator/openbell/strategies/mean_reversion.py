@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import Literal, Self
 
 import numpy as np
-import talib
 from pydantic import Field, model_validator
 
 from openbell.domain.bars import BarSeries, Floats
 from openbell.domain.signals import Action, Signal
 from openbell.strategies.api import Context, DataNeeds, SignalColumns, Strategy, StrategyParams, halving, halvings
+from openbell.strategies.indicators import indicator
 from openbell.strategies.rolling import BLOCK
 
 # A price whose standard deviation is a smaller part of it does not move: a score would measure rounding.
@@ -107,8 +107,8 @@ def _score(close: Floats) -> float | None:
     if not (np.isfinite(close).all() and close[-1] > 0):
         return None
     away = close / close[-1] - 1.0
-    mean = float(talib.SMA(away, timeperiod=len(away))[-1])
-    variance = float(talib.SMA(away * away, timeperiod=len(away))[-1]) - mean * mean
+    mean = float(indicator("SMA")(away, timeperiod=len(away))[-1])
+    variance = float(indicator("SMA")(away * away, timeperiod=len(away))[-1]) - mean * mean
     return -mean / math.sqrt(variance) if variance > STILL * STILL else None
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
-import talib
 from pydantic import Field
 
 from openbell.domain.bars import BarSeries
 from openbell.domain.signals import Action, Signal
 from openbell.strategies.api import Context, DataNeeds, SignalColumns, Strategy, StrategyParams, halving, halvings
+from openbell.strategies.indicators import indicator
 
 
 class MomentumParams(StrategyParams):
@@ -52,7 +52,7 @@ class Momentum(Strategy[MomentumParams]):
         if len(context.bars) < needed:
             return ()
         closes = context.bars.close[-needed:]
-        change = float(talib.ROC(closes, timeperiod=params.lookback)[-1]) / 100.0
+        change = float(indicator("ROC")(closes, timeperiod=params.lookback)[-1]) / 100.0
         if not math.isfinite(change):
             return ()
         reason = f"{change:+.2%} over {params.lookback} bars"
@@ -72,7 +72,7 @@ class Momentum(Strategy[MomentumParams]):
         if len(bars) <= lookback:
             return SignalColumns.silent(len(bars))
         # A rate of change reads two bars alone, so that TA-Lib says the same of the whole history.
-        change = talib.ROC(bars.close, timeperiod=lookback)[lookback:] / 100.0
+        change = indicator("ROC")(bars.close, timeperiod=lookback)[lookback:] / 100.0
         known = np.isfinite(change)
         change = np.where(known, change, 0.0)
         confidence = halvings(np.abs(change) / params.threshold)

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import talib
 
 from openbell.domain.bars import Floats
+from openbell.strategies.indicators import indicator
 
 # Windows computed side by side: their intermediate values stay in the processor's nearest cache.
 BLOCK = 8192
@@ -48,7 +48,7 @@ def rolling_ema(values: Floats, length: int, window: int) -> tuple[Floats, Float
 def rolling_atr(high: Floats, low: Floats, close: Floats, length: int, window: int) -> Floats:
     """TA-Lib's ATR of `length` at the end of each window, but for the last digits of a float."""
     # The first bar of a window has no bar before it, and TA-Lib counts no range of it.
-    ranges: Floats = talib.TRANGE(high, low, close)[1:]
+    ranges: Floats = indicator("TRANGE")(high, low, close)[1:]
 
     def averages(block: Floats) -> Floats:
         average = _sum(block, length, window - 1) / length

@@ -214,3 +214,12 @@ def test_progress_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys
     assert "sessions" in shown.err
     assert "100%" in shown.err
     assert shown.out == ""
+
+
+def test_a_class_of_ones_own_is_refused_in_one_sentence(folder: Path) -> None:
+    text = (folder / "replay.yaml").read_text("utf-8")
+    source = "type: Custom\n  source: {type: Image, entryPoint: 'openbell.strategies.momentum:Momentum'}"
+    (folder / "own.yaml").write_text(text.replace("type: Momentum", source), "utf-8")
+    done = called(folder, str(folder / "own.yaml"))
+    assert done.exit_code == 2
+    assert "Strategy s0: spec.type is Custom; a backtest runs no class of your own" in done.output

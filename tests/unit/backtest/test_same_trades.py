@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from fakes.trading import until
 from openbell.backtest.equity import curve_of
 from openbell.backtest.run import Backtest
 from openbell.backtest.setup import Setup, prepare
+from openbell.domain.errors import ManifestError
 from openbell.domain.reasons import Reason
 from openbell.engine.digest import TradeDigest, trade_line
 from openbell.market.calendar import calendar_for
@@ -27,6 +28,8 @@ from openbell.runner.leadership import Contender
 from openbell.runner.main import Runner
 from openbell.runner.settings import SchedulerVariables
 from openbell.runner.standalone import FileSource
+from openbell.strategies.api import Context, ExitSignal, HeldPosition, Strategy
+from openbell.strategies.momentum import Momentum
 from openbell.telemetry.logs import LogTail
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
@@ -197,6 +200,28 @@ STRATEGIES = st.one_of(
 SPLIT_DAYS = [session.date for session in calendar_for("XNYS").sessions(date(2001, 8, 10), date(2001, 10, 30))]
 
 
+LOOKBACK = {"lookbackSeconds": 900_000, "lockSeconds": 1_300_000}
+PROTECTIONS = (
+    {"type": "StopLossGuard", "stopLossGuard": {**LOOKBACK, "stops": 2}},
+    {"type": "DrawdownGuard", "drawdownGuard": {**LOOKBACK, "maxFraction": 0.005}},
+    {"type": "LowProfit", "lowProfit": {**LOOKBACK, "required": 0.0}},
+    {"type": "Cooldown", "cooldown": {"lockSeconds": 200_000}},
+)
+RULES = st.fixed_dictionaries(
+    {},
+    optional={
+        "maxDrawdownFraction": st.sampled_from([0.005, 0.02, 0.1, 1.0]),
+        "protections": st.lists(st.sampled_from(PROTECTIONS), max_size=3),
+        "symbolCooldownSeconds": st.sampled_from([100_000, 400_000]),
+        "oppositeOrderSeconds": st.sampled_from([50_000, 300_000]),
+        "dayTrading": st.just({"regime": "LegacyPDT"}),
+        "maxRoundTripsPerDay": st.just(1),
+        "maxStrategyOrdersPerMinute": st.just(1),
+        "maxSymbolExposure": st.sampled_from([0.1, 0.6]),
+    },
+)
+
+
 @st.composite
 def setups(draw: st.DrawFn) -> Setup:
     calendar = draw(st.sampled_from(["XNYS", "Always"]))
@@ -225,6 +250,7 @@ def setups(draw: st.DrawFn) -> Setup:
             "allowShort": draw(st.booleans()),
             "maxDailyLossFraction": draw(st.sampled_from([0.001, 0.05, 1.0])),
             "maxOrdersPerDay": draw(st.sampled_from([1, 3, 500])),
+            **draw(RULES),
         },
         spec={
             "maxConcurrentTrades": draw(st.sampled_from([1, 2, 5])),
@@ -288,3 +314,137 @@ def test_a_days_loss_is_measured_from_its_open_also_where_that_was_passed_over()
         )
         denied += both_ways(manifests.setup(random_bars(seed))).outcome.reasons[Reason.DAILY_LOSS]
     assert denied > 20
+
+
+# -- beside the runner, under every rule ------------------------------------------------------------------------------
+
+DAYS = 86_400
+TURNING = {"type": "Momentum", "parameters": {"lookback": 1, "threshold": 0.004, "direction": "Both"}}
+TIGHT = {"stopLoss": 0.01, "takeProfit": 0.02}
+SHORT = {"allowShort": True}
+HALF_HOURS: dict[str, Any] = {"bar_seconds": 1800, "sessions": 200, "volatility": 0.01}
+
+
+def ruled(risk: dict[str, Any], **others: Any) -> Manifests:
+    return Manifests(**{"exits": TIGHT, "risk": {**SHORT, **risk}, "strategies": (TURNING, MOMENTUM), **others})
+
+
+RULED: dict[str, tuple[int, dict[str, Any], Manifests, Reason]] = {
+    "maxDrawdownFraction": (
+        21,
+        {"volatility": 0.05},
+        ruled({"maxDrawdownFraction": 0.03}, spec={"sizing": {"minFraction": 0.2, "maxFraction": 0.9}}),
+        Reason.DRAWDOWN,
+    ),
+    "StopLossGuard": (
+        22,
+        {},
+        ruled({"protections": [{"type": "StopLossGuard", "stopLossGuard": {**LOOKBACK, "stops": 2}}]}),
+        Reason.STOP_LOSS_GUARD,
+    ),
+    "DrawdownGuard": (
+        23,
+        {},
+        ruled({"protections": [{"type": "DrawdownGuard", "drawdownGuard": {**LOOKBACK, "maxFraction": 0.001}}]}),
+        Reason.DRAWDOWN_GUARD,
+    ),
+    "LowProfit": (
+        24,
+        {},
+        ruled({"protections": [{"type": "LowProfit", "lowProfit": {**LOOKBACK, "required": 0.0}}]}),
+        Reason.LOW_PROFIT,
+    ),
+    "Cooldown": (
+        25,
+        {},
+        ruled({"protections": [{"type": "Cooldown", "cooldown": {"lockSeconds": 3 * DAYS}}]}),
+        Reason.COOLDOWN,
+    ),
+    "symbolCooldownSeconds": (26, {}, ruled({"symbolCooldownSeconds": 2 * DAYS}), Reason.SYMBOL_COOLDOWN),
+    "oppositeOrderSeconds": (27, {}, ruled({"oppositeOrderSeconds": 2 * DAYS}), Reason.OPPOSITE_ORDER),
+    "maxRoundTripsPerDay": (
+        28,
+        HALF_HOURS,
+        ruled({"maxRoundTripsPerDay": 1}, bar_seconds=1800),
+        Reason.MAX_ROUND_TRIPS,
+    ),
+    "maxStrategyOrdersPerMinute": (29, {}, ruled({"maxStrategyOrdersPerMinute": 1}), Reason.STRATEGY_ORDER_RATE),
+    "settlement.account": (
+        30,
+        {},
+        ruled(
+            {"allowShort": False, "maxSymbolExposure": 1.0, "settlement": {"account": "Cash"}},
+            broker={"startingCash": "9000"},
+            spec={"sizing": {"minFraction": 0.5, "maxFraction": 0.9, "maxEquityFraction": 0.9}},
+        ),
+        Reason.SETTLED_CASH,
+    ),
+    "dayTrading.regime LegacyPDT": (
+        31,
+        HALF_HOURS,
+        ruled({"dayTrading": {"regime": "LegacyPDT"}}, broker={"startingCash": "20000"}, bar_seconds=1800),
+        Reason.DAY_TRADE_LIMIT,
+    ),
+    "dayTrading.regime IntradayMargin": (
+        32,
+        {"first": date(2026, 6, 8)},
+        ruled({"dayTrading": {"regime": "IntradayMargin", "minExcessLiquidity": "97000"}}),
+        Reason.INTRADAY_MARGIN,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RULED)
+async def test_every_rule_holds_back_what_it_holds_back_in_a_replay(name: str) -> None:
+    seed, shape, manifests, reason = RULED[name]
+    bars = random_bars(seed, **{"sessions": 60, **shape})
+    recorded = RecordedBars(bars, calendar_for("XNYS"))
+    manifests.start, manifests.end = recorded.first, recorded.last
+    run = both_ways(manifests.setup(bars))
+    with tempfile.TemporaryDirectory() as folder:
+        assert lines(run) == await replayed(manifests.text(), csv_of(bars), Path(folder))
+    assert run.outcome.reasons[reason] > 2, run.outcome.reasons
+    assert len(run.desk.trades) > 3
+
+
+async def test_the_kill_switch_opens_nothing_in_either() -> None:
+    bars = random_bars(33)
+    manifests = ruled({"killSwitch": True}, end=FIRST + timedelta(days=60))
+    run = both_ways(manifests.setup(bars))
+    with tempfile.TemporaryDirectory() as folder:
+        assert lines(run) == await replayed(manifests.text(), csv_of(bars), Path(folder)) == []
+    assert run.outcome.reasons[Reason.KILL_SWITCH] > 5
+
+
+# -- beside the runner, with words on exits ---------------------------------------------------------------------------
+
+
+def leave_or_tighten(_: Strategy[Any], context: Context[Any], position: HeldPosition) -> ExitSignal | None:
+    """Leaves after four days of little, and else hangs the stop two percent from the newest close."""
+    close = float(context.bars.close[-1])
+    if (context.now - position.opened_at).days >= 4 and abs(close / position.average_price - 1) < 0.03:
+        return ExitSignal("it goes nowhere")
+    return ExitSignal("the close has moved", stop=close * (0.98 if position.is_long else 1.02))
+
+
+async def test_words_on_exits_make_the_same_trades(monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = random_bars(41)
+    manifests = Manifests(
+        exits={"stopLoss": 0.06, "takeProfit": 0.2},
+        risk=SHORT,
+        splits=(("AAPL", date(2001, 9, 6), 2.0),),
+        strategies=(BOTH_WAYS, {**CROSSOVER, "symbols": ["IBM"]}),
+    )
+    recorded = RecordedBars(bars, calendar_for("XNYS"))
+    manifests.start, manifests.end = recorded.first, recorded.last
+    without = both_ways(manifests.setup(bars))
+    monkeypatch.setattr(Momentum, "exit", leave_or_tighten)
+    run = both_ways(manifests.setup(bars))
+    with tempfile.TemporaryDirectory() as folder:
+        assert lines(run) == await replayed(manifests.text(), csv_of(bars), Path(folder))
+    assert lines(run) != lines(without)
+    assert not run.outcome.errors
+    stopped = [trade for trade in run.desk.trades if trade.strategy == "s0" and trade.exit_reason == "STOP_LOSS"]
+    assert len(stopped) > 3
+    with pytest.raises(ManifestError, match="Strategy s0: Momentum has no batch form"):
+        Backtest(manifests.setup(bars)).run(batch=True)

@@ -20,6 +20,7 @@ policies = st.builds(
     st.lists(st.builds(ScaleOut, ratios, ratios), max_size=5).map(tuple),
     st.none() | st.builds(Escalation, st.integers(0, 3600), ratios),
     st.booleans(),
+    stop_price=st.none() | st.decimals(0, 10**6, places=4),
 )
 
 

@@ -75,7 +75,7 @@ async def decided(world: World) -> tuple[Reason, str]:
 async def test_before_the_book_is_read_a_cash_account_has_nothing_settled(world: World) -> None:
     begin(world, **CASH)
     world.journal.is_failing = True
-    view = world.account_book.settlement(NOON, ())
+    view = world.account_book.state.settlement_view(NOON, ())
     assert view is not None
     assert (view.free, view.free_with_unsettled) == (0, 0)
     assert world.account_book.summary(NOON) == "not known yet, so that nothing is bought"
@@ -84,7 +84,7 @@ async def test_before_the_book_is_read_a_cash_account_has_nothing_settled(world:
 async def test_a_margin_account_is_not_asked_for_settled_money(world: World) -> None:
     begin(world)
     await refresh(world)
-    assert world.account_book.settlement(NOON, ()) is None
+    assert world.account_book.state.settlement_view(NOON, ()) is None
     assert "settlement" not in scheduler_document(world.situation, pod="", owner_tag="")
 
 
@@ -128,7 +128,7 @@ async def test_a_restart_makes_the_same_ledger_of_the_journal(world: World) -> N
     before = world.ledger.settlement
     world.account_book.adopt(limits_of(world.situation.control), Dates("XNYS", world.situation.calendar))  # type: ignore[arg-type]
     world.ledger.settlement = None
-    world.account_book._is_read = False
+    world.account_book.state.is_read = False
     await refresh(world)
     assert world.ledger.settlement == before
 
@@ -150,7 +150,7 @@ async def test_a_deposit_is_money_and_a_fill_that_was_not_booked_yet_is_none(wor
 async def test_the_brokers_figure_tightens_ours(world: World) -> None:
     begin(world, "10000", **CASH)
     await refresh(world, "10000", settled_cash=Decimal(40))
-    view = world.account_book.settlement(NOON, ())
+    view = world.account_book.state.settlement_view(NOON, ())
     assert view is not None
     assert view.free == 40
 
@@ -163,7 +163,7 @@ async def test_the_simulated_broker_knows_no_rule_of_day_trading_under_auto(worl
     control = world.situation.control
     assert control is not None
     assert limits_of(control).day_trading.regime is Regime.NONE
-    assert world.account_book.day_trading(NOON, ()) is None
+    assert world.account_book.state.day_trading_view(NOON, ()) is None
 
 
 async def test_the_opening_that_could_be_the_fourth_day_trade_is_denied(world: World) -> None:
@@ -180,7 +180,7 @@ async def test_the_opening_that_could_be_the_fourth_day_trade_is_denied(world: W
         leaving = make_intent(exit_name, kind=IntentKind.EXIT, side=Side.SELL, position_id=f"p-{name}", reason="SIGNAL")
         await world.desk.place([leaving])
         await world.desk.on_fill(make_fill(f"x-{exit_name}", exit_name, side=Side.SELL, time=now))
-    view = world.account_book.day_trading(world.clock.now(), ())
+    view = world.account_book.state.day_trading_view(world.clock.now(), ())
     assert view is not None
     assert view.window.days == (
         date(2026, 2, 24),
@@ -200,12 +200,12 @@ async def test_what_the_broker_does_not_say_of_margin_is_estimated_from_what_is_
     await refresh(world)
     await trade(world, "a", Side.BUY, "100")
     world.ledger.account = account("99000")
-    view = world.account_book.day_trading(NOON, ())
+    view = world.account_book.state.day_trading_view(NOON, ())
     assert view is not None
     assert view.margin.excess_liquidity == 100_000 - 10 * 100 * Decimal("0.25")
     assert view.opened == ("AAPL",)
     world.ledger.account = account("99000", excess_liquidity=Decimal(1), day_trades_remaining=-1)
-    view = world.account_book.day_trading(NOON, ())
+    view = world.account_book.state.day_trading_view(NOON, ())
     assert view is not None
     assert (view.margin.excess_liquidity, view.margin.debit_free, view.day_trades_remaining) == (1, 99_000, -1)
 
@@ -223,10 +223,10 @@ async def test_a_deficit_that_is_left_restricts_after_five_business_days_also_af
     assert (deficit.day, deficit.amount, deficit.satisfied_on) == (date(2026, 7, 6), 2000, None)
     fifth, after = monday + timedelta(days=7), monday + timedelta(days=8)
     for moment, restricted in ((fifth, None), (after, date(2026, 10, 11))):
-        view = world.account_book.day_trading(moment, ())
+        view = world.account_book.state.day_trading_view(moment, ())
         assert view is not None
         assert view.margin.restricted_until == restricted
-    world.account_book._is_read = False
+    world.account_book.state.is_read = False
     world.clock.set(after)
     await refresh(world, "0", excess_liquidity=Decimal(-9000))
     await trade(world, "b", Side.SELL, "100", IntentKind.EXIT)
@@ -234,6 +234,6 @@ async def test_a_deficit_that_is_left_restricts_after_five_business_days_also_af
     await refresh(world, "0", excess_liquidity=Decimal(0))
     (deficit,) = await world.journal.deficits(date(2026, 1, 1))
     assert deficit.satisfied_on == date(2026, 7, 14)
-    view = world.account_book.day_trading(after, ())
+    view = world.account_book.state.day_trading_view(after, ())
     assert view is not None
     assert view.margin.restricted_until is None

@@ -14,9 +14,13 @@ import pytest
 from fakes.custom import STREAK, with_body
 from fakes.trading import World, scheduler_manifest, strategy_manifest, until
 from fakes.values import OWNER, T0
+from openbell.domain.answers import Value
 from openbell.domain.bars import Bar, BarSeries
+from openbell.domain.orders import IntentKind
+from openbell.domain.positions import BrokerPosition, ExitPolicy, Position
 from openbell.domain.reasons import Reason
 from openbell.domain.signals import Action
+from openbell.engine.exits import levels
 from openbell.journal import StoredParameters
 from openbell.resources.load import Manifest
 from openbell.runner.asking import Asking, ask, contexts_of, deadline
@@ -299,10 +303,67 @@ async def test_a_built_in_rule_says_the_same_in_a_worker(shop: Shop, type_name: 
         for held in (Decimal(0), Decimal(5), Decimal(-5)) if end % 9 == 0 else (Decimal(0),):
             lots = {("own", "AAPL"): held}
             contexts, _ = contexts_of(shop.entry(), bench.loaded.needs, series, lots, T0, bench.loaded)
-            (said,) = await bench.evaluate(contexts, 20.0)
+            (said,), _ = await bench.evaluate(contexts, 20.0)
             assert said == ask(on_the_thread, series, lots, T0).signals
             spoke += len(said)
     assert spoke > 10
+
+
+HOOK = """
+    def exit(self, context, position):
+        from openbell.strategies import ExitSignal
+        assert position.opened_at <= context.now and position.is_long and position.average_price > 0
+        return {answer}
+"""
+
+
+async def asked_to_exit(shop: Shop, answer: str) -> Position | None:
+    """The position after an evaluation at which the class says so of it."""
+    world = shop.world
+    await shop.take(custom_manifest(), code=STREAK + HOOK.format(answer=answer))
+    await world.hold("a", strategy="own", symbol="AAPL")
+    world.broker.sent.clear()
+    world.broker.positions_answer = Value((BrokerPosition("AAPL", Decimal(10), Decimal(100)),))
+    await shop.run()
+    return world.ledger.position_of("own", "AAPL")
+
+
+async def test_a_custom_strategy_tightens_the_stop_of_its_position(shop: Shop) -> None:
+    position = await asked_to_exit(shop, "ExitSignal('up', stop=position.stop + 0.5)")
+    assert position is not None
+    assert position.policy.stop_price == levels(position).stop
+    kept = await shop.world.journal.position(position.position_id)
+    assert kept == position, "it outlives a restart"
+    shop.world.exits.adopt({"own": ExitPolicy(stop_loss=0.5)})
+    adopted = shop.world.ledger.position_of("own", "AAPL")
+    assert adopted is not None
+    assert levels(adopted).stop == position.policy.stop_price
+    assert shop.world.broker.sent == []
+
+
+async def test_a_custom_strategy_cannot_loosen_a_stop(shop: Shop) -> None:
+    position = await asked_to_exit(shop, "ExitSignal('down', stop=position.stop - 0.5)")
+    assert position is not None
+    assert position.policy.stop_price is None
+    assert shop.conditions()["Failed"][0] == "False"
+
+
+async def test_a_custom_strategy_leaves_its_position(shop: Shop) -> None:
+    await asked_to_exit(shop, "ExitSignal('it is enough')")
+    (intent,) = shop.world.broker.sent
+    assert (intent.kind, intent.reason, intent.strategy) == (IntentKind.EXIT, "SIGNAL", "own")
+    assert [record.signal.reason for record in shop.world.signals if record.reason is Reason.ORDERED] == [
+        "it is enough"
+    ]
+
+
+@pytest.mark.parametrize("answer", ["ExitSignal('x', stop=-1.0)", "ExitSignal('x', stop=float('nan'))", "17", "1 / 0"])
+async def test_nonsense_on_exits_is_an_error_and_changes_nothing(shop: Shop, answer: str) -> None:
+    position = await asked_to_exit(shop, answer)
+    assert position is not None
+    assert position.policy.stop_price is None
+    assert shop.world.broker.sent == []
+    assert shop.world.ledger.statistics.of("own").errors == 1
 
 
 def entry_with(interval: int) -> Any:

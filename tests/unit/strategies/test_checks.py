@@ -19,6 +19,8 @@ from openbell.strategies import (
     STRATEGY_TYPES,
     Context,
     DataNeeds,
+    ExitSignal,
+    HeldPosition,
     SignalColumns,
     Strategy,
     StrategyParams,
@@ -236,3 +238,78 @@ def test_the_clock_is_the_clock_again_afterwards() -> None:
     before = (time.time, dt.datetime, datetime)
     check_strategy(ReadsTheDate, StrategyParams(), walk())
     assert (time.time, dt.datetime, datetime) == before
+
+
+# -- the hook of exits -------------------------------------------------------------------------------------------------
+
+
+class Leaving(Sound):
+    """Leaves a position at the first fall, and else tightens its stop to the lowest of the last closes."""
+
+    def exit(self, context: Context[Any], position: HeldPosition) -> ExitSignal | None:
+        closes = context.bars.close[-LOOKBACK:]
+        return ExitSignal("it falls") if closes[-1] < closes[0] else ExitSignal("up", stop=float(closes.min()))
+
+    def signals(self, bars: BarSeries, params: StrategyParams) -> None:
+        return None
+
+
+class LeavingLate(Leaving):
+    def exit(self, context: Context[Any], position: HeldPosition) -> ExitSignal | None:
+        return ExitSignal("high", stop=float(context.bars.close.max()))
+
+
+class LeavingByBase(Leaving):
+    def exit(self, context: Context[Any], position: HeldPosition) -> ExitSignal | None:
+        base = context.bars.close.base
+        return ExitSignal("up", stop=float(base[-1])) if base is not None else None
+
+
+class LeavingByMemory(Leaving):
+    def __init__(self) -> None:
+        self.times = 0
+
+    def exit(self, context: Context[Any], position: HeldPosition) -> ExitSignal | None:
+        self.times += 1
+        return ExitSignal(f"{self.times}")
+
+
+class LeavingByClock(Leaving):
+    def exit(self, context: Context[Any], position: HeldPosition) -> ExitSignal | None:
+        return ExitSignal("late") if time.time() < 0 else None
+
+
+class LeavingByNonsense(Leaving):
+    def exit(self, context: Context[Any], position: HeldPosition) -> ExitSignal | None:
+        return ExitSignal("nowhere", stop=-1.0)
+
+
+def test_a_sound_hook_of_exits_is_found_sound() -> None:
+    assert check_strategy(Leaving, StrategyParams(), walk()) == ()
+
+
+@pytest.mark.parametrize(
+    ("planted", "words"),
+    [
+        (LeavingLate, "from the 4 bars that it asks for"),
+        (LeavingByBase, "while later bars exist"),
+        (LeavingByMemory, "asked again"),
+        (LeavingByClock, "reads time"),
+        (LeavingByNonsense, "the stop -1.0"),
+    ],
+)
+def test_a_fault_in_the_hook_of_exits_is_found(planted: type[Leaving], words: str) -> None:
+    (finding,) = check_strategy(planted, StrategyParams(), walk())
+    assert finding.check is Check.EXIT
+    assert words in finding.sentence
+
+
+def test_a_rule_with_the_hook_of_exits_has_no_batch_form() -> None:
+    class Both(Leaving):
+        def signals(self, bars: BarSeries, params: StrategyParams) -> SignalColumns:  # type: ignore[override]
+            found = Sound().signals(bars, params)
+            assert found is not None
+            return found
+
+    (finding,) = check_strategy(Both, StrategyParams(), walk())
+    assert finding.sentence == "it has exit, which is asked bar by bar, and a batch form; it cannot have both"

@@ -180,6 +180,10 @@ class Venue:
         quote = self.quotes.get(symbol)
         return otherwise if quote is None else price(quote.price)
 
+    def _price_of(self, symbol: str, average: Decimal) -> Decimal:
+        quote = self.quotes.get(symbol)
+        return average.quantize(PRICE_STEP) if quote is None else price(quote.price)
+
     def positions(self, account: str) -> tuple[BrokerPosition, ...]:
         return self.ledger(account).broker_positions()
 
@@ -192,19 +196,18 @@ class Venue:
     def equity(self, account: str) -> Decimal:
         """Cash and positions at the last prices."""
         ledger = self.ledger(account)
-        value = sum(
-            (held.quantity * self.last_price(held.symbol, held.average_price) for held in ledger.broker_positions()),
-            ZERO,
-        )
-        return cents(ledger.cash + value)
+        value = ledger.cash
+        for symbol, (quantity, average) in ledger.positions.items():
+            value += quantity * self._price_of(symbol, average)
+        return cents(value)
 
     def _free(self, account: str) -> Decimal:
         """Cash that is not tied: shorts tie their proceeds and as much again, working openings their cost."""
         ledger = self.ledger(account)
         tied = ZERO
-        for held in ledger.broker_positions():
-            if held.quantity < 0:
-                tied += -2 * held.quantity * self.last_price(held.symbol, held.average_price)
+        for symbol, (quantity, average) in ledger.positions.items():
+            if quantity < 0:
+                tied += -2 * quantity * self._price_of(symbol, average)
         for orders in self._working.values():
             for order in orders.values():
                 if order.account == account:
