@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from engine_life import Contender, KilledError, Life, arm, scheduler, strategy
+from engine_life import Contender, KilledError, Life, arm, new_journal, scheduler, strategy
 from engine_line import ACCOUNT, BAR_SECONDS, Line, Market
 from engine_time import INSTANT, SimulatedLoop
 from engine_watch import Watch
@@ -105,6 +105,7 @@ class History:
 
     def __post_init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="openbell-", dir=MEMORY if MEMORY.is_dir() else None))
+        new_journal(self.folder)
         self.clock = SimulatedClock(START)
         self.loop = SimulatedLoop(self.clock)
         self.starting_cash = STARTING_CASH
@@ -536,11 +537,12 @@ class History:
             self.line.connect()
             if not self.contender.held or self.contender.epoch < self.epoch:
                 self._lead()
-            await asyncio.sleep(12)
+            await asyncio.sleep(11)  # by then a comparison takes no order for being still on its way
             self.living.parts.comparison.ask()
-            await asyncio.sleep(1)
-            if self.living.ended:
-                await self._bury()
+            await asyncio.sleep(3)  # what the first comparison takes up the next one knows
+            if not self.living.ended:
+                break
+            await self._bury()
         self.watch.check_quiet()
 
     async def is_wound_up(self) -> None:
@@ -548,7 +550,8 @@ class History:
         await self.is_quiet()
         if not CALENDAR.is_open(self.clock.now() + timedelta(minutes=5)):
             await self.day_passes()
-        self._ask(enabled=False, flatten=True, killed=False)
+        self._ask(enabled=True, killed=False)
+        self._ask(enabled=False, flatten=True)
         for _ in range(12):
             for symbol in SYMBOLS:
                 self._quote(symbol, self.market.quotes[symbol].price)
@@ -558,13 +561,13 @@ class History:
         self.watch.check_wound_up()
 
 
-def replay(setting: Setting, steps: Sequence[tuple[str, Mapping[str, Any]]]) -> Sequence[object]:
+def again(setting: Setting, steps: Sequence[tuple[str, Mapping[str, Any]]]) -> Sequence[object]:
     """The same steps once more, from nothing; what they come to."""
-    again = History(setting)
+    repeated = History(setting)
     try:
         for step, arguments in steps:
-            again.do(step, **arguments)
-        return again.outcome()
+            repeated.do(step, **arguments)
+        return repeated.outcome()
     finally:
-        again.close()
+        repeated.close()
 

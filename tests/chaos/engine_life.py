@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import tempfile
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, TypeVar
@@ -31,6 +33,20 @@ from openbell.telemetry.metrics import RunnerMetrics
 
 T = TypeVar("T")
 METRICS = RunnerMetrics(version="test", process=False)
+COMPILED: dict[Any, Any] = {}
+
+
+@cache
+def _empty_journal() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        Journal.open(Path(folder), clock=SimulatedClock(datetime(2026, 1, 1, tzinfo=UTC))).close()
+        return (Path(folder) / "journal.db").read_bytes()
+
+
+def new_journal(folder: Path) -> None:
+    """A journal in which nothing is written yet; making its tables costs more than a whole history."""
+    (folder / "journal.db").write_bytes(_empty_journal())
+    (folder / "reserve").touch()
 
 
 class KilledError(BaseException):
@@ -88,6 +104,9 @@ class WatchedJournal(Journal):
         super().__init__(lock, thread, connection, clock)
         thread.shutdown()
         self._thread = Inline()
+        # What SQLAlchemy has compiled is kept by the dialect's identity: it is the same in every life.
+        connection.dialect = connection.engine.dialect = COMPILED.setdefault("dialect", connection.dialect)
+        connection.execution_options(compiled_cache=COMPILED)
 
     async def _run(self, doing: str, work: Callable[[Connection], T], committed: str = "") -> T:
         self.passing()

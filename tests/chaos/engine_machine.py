@@ -1,13 +1,15 @@
 """The engine under any history: Hypothesis chooses the steps, `engine_history` does them, `engine_watch` judges.
 
-A history that fails is shrunk by Hypothesis and printed as a sequence of steps, which `replay` runs again.
+A history that fails is shrunk by Hypothesis and printed as a sequence of steps, which can be run again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from engine_history import PAIRS, STRATEGIES, SYMBOLS, History, Meanwhile, Said, Setting, replay
+from engine_history import PAIRS, STRATEGIES, SYMBOLS, History, Meanwhile, Said, Setting, again
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -35,9 +37,12 @@ FAULTS = (
 
 symbols = st.sampled_from(SYMBOLS)
 confidences = st.sampled_from((0.5, 0.7, 0.9, 1.0))
-opinions = st.tuples(st.sampled_from((Action.BUY, Action.BUY, Action.BUY, Action.SELL, Action.CLOSE)), confidences)
-said = st.dictionaries(st.sampled_from(PAIRS), opinions, max_size=len(PAIRS))
-meanwhile = st.none() | st.tuples(st.integers(1, 16), st.sampled_from(MEANWHILE))
+opinions = st.tuples(st.sampled_from((*[Action.BUY] * 6, Action.SELL, Action.CLOSE)), confidences)
+said = st.dictionaries(st.sampled_from(PAIRS), opinions, min_size=1, max_size=len(PAIRS))
+strikes = st.tuples(st.integers(1, 16), st.sampled_from(MEANWHILE))
+meanwhile = st.one_of(st.none(), st.none(), strikes)
+lasting = st.integers(1, 7)
+"""After so many further steps it is well again."""
 settings_of = st.builds(
     Setting,
     seed=st.integers(1, 1000),
@@ -45,24 +50,23 @@ settings_of = st.builds(
     short=st.booleans(),
     partial=st.booleans(),
     trailing=st.booleans(),
-).map(lambda setting: setting if not (setting.cash and setting.short) else Setting(setting.seed, cash=True))
-changes = st.fixed_dictionaries(
-    {},
-    optional={
-        "enabled": st.sampled_from((True, True, False)),
-        "paused": st.booleans(),
-        "killed": st.sampled_from((False, False, True)),
-        "flatten": st.booleans(),
-        "halts_exits": st.booleans(),
-        "keeps_orders": st.booleans(),
-        "is_stale": st.sampled_from((False, False, True)),
-        "paused_strategies": st.frozensets(st.sampled_from(STRATEGIES)),
-    },
+).map(lambda setting: replace(setting, short=setting.short and not setting.cash))
+changes = st.one_of(
+    st.fixed_dictionaries(
+        {"paused": st.just(True)}, optional={"halts_exits": st.booleans(), "keeps_orders": st.booleans()}
+    ),
+    st.fixed_dictionaries({"enabled": st.just(False)}, optional={"flatten": st.booleans()}),
+    st.just({"killed": True}),
+    st.just({"is_stale": True}),
+    st.fixed_dictionaries({"paused_strategies": st.frozensets(st.sampled_from(STRATEGIES), min_size=1)}),
 )
+WELL: Mapping[str, Any] = {
+    "enabled": True, "paused": False, "killed": False, "is_stale": False, "paused_strategies": frozenset(),
+}  # fmt: skip
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """Every rule is one step of the history."""
+    """Every rule is a step of the history or two; what goes wrong goes right again after some more."""
 
     replays_every = 1
     """Each so many-th history is run once more from nothing, and must come to the same."""
@@ -71,6 +75,7 @@ class EngineMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.history = History(Setting())
+        self.later: list[tuple[int, str, Mapping[str, Any]]] = []
 
     @initialize(setting=settings_of)
     def begins(self, setting: Setting) -> None:
@@ -79,6 +84,14 @@ class EngineMachine(RuleBasedStateMachine):
 
     def do(self, step: str, **arguments: Any) -> None:
         self.history.do(step, **arguments)
+        due = [each for each in self.later if each[0] <= 1]
+        self.later = [(steps - 1, name, known) for steps, name, known in self.later if steps > 1]
+        for _, name, known in due:
+            self.history.do(name, **known)
+
+    def then(self, steps: int, step: str, **arguments: Any) -> None:
+        """A step that follows by itself after so many others."""
+        self.later.append((steps, step, arguments))
 
     # -- the market --------------------------------------------------------------------------------------------------
 
@@ -86,7 +99,7 @@ class EngineMachine(RuleBasedStateMachine):
     def price_moves(self, symbol: str, bps: int) -> None:
         self.do("price_moves", symbol=symbol, bps=bps)
 
-    @rule(symbol=symbols, bps=st.sampled_from((-900, -350, -250, 250, 450, 900)))
+    @rule(symbol=symbols, bps=st.sampled_from((-900, -350, 350, 900)))
     def price_gaps(self, symbol: str, bps: int) -> None:
         self.do("price_moves", symbol=symbol, bps=bps)
 
@@ -94,20 +107,34 @@ class EngineMachine(RuleBasedStateMachine):
     def bar_closes(self, said: Said, meanwhile: Meanwhile) -> None:
         self.do("bar_closes", said=said, meanwhile=meanwhile)
 
-    @rule(name=st.sampled_from(STRATEGIES), symbol=symbols, confidence=confidences)
-    def bar_closes_and_fills(self, name: str, symbol: str, confidence: float) -> None:
-        self.do("bar_closes", said={(name, symbol): (Action.BUY, confidence)}, meanwhile=None)
+    @rule(said=said, symbol=symbols, meanwhile=meanwhile)
+    def bar_closes_and_price_moves(self, said: Said, symbol: str, meanwhile: Meanwhile) -> None:
+        self.do("bar_closes", said=said, meanwhile=meanwhile)
         self.do("price_moves", symbol=symbol, bps=1)
+
+    @rule(confidence=confidences, meanwhile=meanwhile)
+    def everything_is_bought(self, confidence: float, meanwhile: Meanwhile) -> None:
+        self.do("bar_closes", said=dict.fromkeys(PAIRS, (Action.BUY, confidence)), meanwhile=meanwhile)
+        for symbol in SYMBOLS:
+            self.do("price_moves", symbol=symbol, bps=1)
 
     @rule(symbol=symbols, confidence=confidences, meanwhile=meanwhile)
     def bar_is_corrected(self, symbol: str, confidence: float, meanwhile: Meanwhile) -> None:
         self.do("bar_is_corrected", symbol=symbol, confidence=confidence, meanwhile=meanwhile)
 
+    @rule(symbol=symbols, bps=st.sampled_from((-350, 450)), meanwhile=meanwhile, fills=st.booleans())
+    def price_reaches_an_exit(self, symbol: str, bps: int, meanwhile: Meanwhile, fills: bool) -> None:
+        self.do("price_moves", symbol=symbol, bps=bps)
+        self.do("exits_are_checked", meanwhile=meanwhile)
+        if fills:
+            self.do("price_moves", symbol=symbol, bps=-1)
+
     @rule(symbol=symbols, ratio=st.sampled_from((2, 3)))
     def shares_are_split(self, symbol: str, ratio: int) -> None:
         self.do("splits", symbol=symbol, ratio=ratio)
+        self.do("exits_are_checked", meanwhile=None)
 
-    @rule(seconds=st.sampled_from((1, 6, 20, 70)))
+    @rule(seconds=st.sampled_from((1, 6, 20)))
     def time_passes(self, seconds: int) -> None:
         self.do("time_passes", seconds=seconds)
 
@@ -125,14 +152,10 @@ class EngineMachine(RuleBasedStateMachine):
     def exits_are_checked(self, meanwhile: Meanwhile) -> None:
         self.do("exits_are_checked", meanwhile=meanwhile)
 
-    @rule(meanwhile=meanwhile)
-    def both_loops_run(self, meanwhile: Meanwhile) -> None:
+    @rule(said=said, meanwhile=meanwhile)
+    def both_loops_run(self, said: Said, meanwhile: Meanwhile) -> None:
+        self.do("bar_closes", said=said, meanwhile=None)
         self.do("both_loops_run", meanwhile=meanwhile)
-
-    @rule(symbol=symbols, bps=st.sampled_from((-250, 450)))
-    def price_reaches_an_exit(self, symbol: str, bps: int) -> None:
-        self.do("price_moves", symbol=symbol, bps=bps)
-        self.do("exits_are_checked", meanwhile=None)
 
     @rule()
     def runner_restarts(self) -> None:
@@ -144,29 +167,24 @@ class EngineMachine(RuleBasedStateMachine):
 
     # -- people ------------------------------------------------------------------------------------------------------
 
-    @rule(changes=changes)
-    def people_ask(self, changes: dict[str, Any]) -> None:
+    @rule(changes=changes, steps=lasting)
+    def people_ask(self, changes: dict[str, Any], steps: int) -> None:
         self.do("people_ask", changes=changes)
+        self.then(steps, "people_ask", changes=WELL)
 
-    @rule()
-    def people_let_it_run(self) -> None:
-        self.do("people_ask", changes={
-            "enabled": True, "paused": False, "killed": False, "is_stale": False, "paused_strategies": frozenset(),
-        })  # fmt: skip
-
-    @rule(state=st.sampled_from((TradingState.PAUSED, TradingState.STOPPED)))
-    def rest_holds(self, state: TradingState) -> None:
+    @rule(state=st.sampled_from((TradingState.PAUSED, TradingState.STOPPED)), steps=lasting)
+    def rest_holds(self, state: TradingState, steps: int) -> None:
         self.do("rest_holds", state=state)
+        self.then(steps, "people_ask", changes=WELL)
 
     @rule(scope=st.sampled_from(LockScope), symbol=symbols, name=st.sampled_from(STRATEGIES),
-          seconds=st.sampled_from((None, 5, 60)))  # fmt: skip
-    def openings_are_locked(self, scope: LockScope, symbol: str, name: str, seconds: int | None) -> None:
+          seconds=st.sampled_from((None, 5, 60)), steps=lasting)  # fmt: skip
+    def openings_are_locked(
+        self, scope: LockScope, symbol: str, name: str, seconds: int | None, steps: int
+    ) -> None:
         subject = {LockScope.GLOBAL: "", LockScope.SYMBOL: symbol, LockScope.STRATEGY: name}[scope]
         self.do("is_locked", scope=scope, subject=subject, seconds=seconds)
-
-    @rule()
-    def locks_are_lifted(self) -> None:
-        self.do("is_unlocked")
+        self.then(steps, "is_unlocked")
 
     @rule(symbol=symbols)
     def someone_trades_by_hand(self, symbol: str) -> None:
@@ -174,41 +192,34 @@ class EngineMachine(RuleBasedStateMachine):
 
     # -- what goes wrong ---------------------------------------------------------------------------------------------
 
-    @rule(faults=st.lists(st.sampled_from(FAULTS), max_size=2, unique=True))
-    def venue_misbehaves(self, faults: list[str]) -> None:
+    @rule(faults=st.lists(st.sampled_from(FAULTS), min_size=1, max_size=2, unique=True),
+          order=st.lists(st.integers(0, 3), max_size=3), steps=lasting)  # fmt: skip
+    def venue_misbehaves(self, faults: list[str], order: list[int], steps: int) -> None:
         self.do("venue_misbehaves", faults=faults)
+        self.then(steps, "held_news_arrives", order=order)
+        self.then(steps, "venue_misbehaves", faults=[])
 
-    @rule(order=st.lists(st.integers(0, 3), max_size=3))
-    def held_news_arrives(self, order: list[int]) -> None:
-        self.do("held_news_arrives", order=order)
-
-    @rule(mute=st.booleans())
-    def market_is_mute(self, mute: bool) -> None:
-        self.do("market_is_mute", mute=mute)
-
-    @rule()
-    def connection_is_lost(self) -> None:
+    @rule(steps=lasting)
+    def connection_is_lost(self, steps: int) -> None:
         self.do("connection_is_lost")
+        self.then(steps, "connection_comes_back")
 
-    @rule()
-    def connection_comes_back(self) -> None:
-        self.do("connection_comes_back")
+    @rule(steps=lasting)
+    def disk_is_full(self, steps: int) -> None:
+        self.do("disk_is_full", full=True)
+        self.then(steps, "disk_is_full", full=False)
 
-    @rule(full=st.booleans())
-    def disk_is_full(self, full: bool) -> None:
-        self.do("disk_is_full", full=full)
+    @rule(steps=lasting)
+    def market_is_mute(self, steps: int) -> None:
+        self.do("market_is_mute", mute=True)
+        self.then(steps, "market_is_mute", mute=False)
 
-    @rule()
-    def lease_is_lost(self) -> None:
+    @rule(steps=lasting, by=st.none() | st.integers(0, 2))
+    def lease_is_lost(self, steps: int, by: int | None) -> None:
         self.do("lease_is_lost")
-
-    @rule()
-    def lease_is_back(self) -> None:
-        self.do("lease_is_back")
-
-    @rule(by=st.integers(0, 2))
-    def lease_goes_back(self, by: int) -> None:
-        self.do("lease_goes_back", by=by)
+        if by is not None:
+            self.then(steps, "lease_goes_back", by=by)
+        self.then(steps, "lease_is_back")
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -224,6 +235,6 @@ class EngineMachine(RuleBasedStateMachine):
             self.do("is_wound_up")
             type(self).ended += 1
             if type(self).ended % self.replays_every == 0:
-                assert replay(history.setting, history.steps) == history.outcome()
+                assert again(history.setting, history.steps) == history.outcome()
         finally:
             history.close()
