@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -173,10 +174,9 @@ class History:
 
     def outcome(self) -> Sequence[object]:
         """What a history came to: every message that the venue got, every execution, every round trip."""
-        trades: list[object] = []
-        if (self.folder / "journal.db").exists():
-            trades += self.living.reading.execute("SELECT * FROM trades ORDER BY closed_by").fetchall()
-            trades += self.living.reading.execute("SELECT document FROM statistics").fetchall()
+        with contextlib.closing(sqlite3.connect(self.folder / "journal.db")) as reading:
+            trades = reading.execute("SELECT * FROM trades ORDER BY closed_by").fetchall()
+            trades += reading.execute("SELECT document FROM statistics").fetchall()
         return (*self.book.arrivals(), *self.watch.executions, *trades, self.clock.now())
 
     # -- the runner's process ----------------------------------------------------------------------------------------

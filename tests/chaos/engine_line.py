@@ -80,6 +80,7 @@ class Line:
         self.is_mute = False
         self.is_dead = False
         self.answered: set[str] = set()  # what was asked and answered since the connection is up
+        self.unknown: set[str] = set()  # what was not answered when it was asked last
         self.held: list[BrokerEvent] = []
         self._behind: list[BrokerEvent] = []
         self._untold: set[str] = set()
@@ -164,9 +165,11 @@ class Line:
     async def _answer(self, what: str, read: Callable[[], tuple[T, ...]]) -> Answer[tuple[T, ...]]:
         await asyncio.sleep(0)
         self._passing()
+        self.unknown.add(what)
         if not self.is_connected or self.is_mute or self.faults.strikes(FaultKind.MUTE_QUERIES):
             return Unknown(f"{what} were not answered")
         self.answered.add(what)
+        self.unknown.remove(what)
         found = read()
         return Value(found) if found else ConfirmedEmpty()
 

@@ -122,6 +122,22 @@ class EngineMachine(RuleBasedStateMachine):
     def bar_is_corrected(self, symbol: str, confidence: float, meanwhile: Meanwhile) -> None:
         self.do("bar_is_corrected", symbol=symbol, confidence=confidence, meanwhile=meanwhile)
 
+    @rule(said=said, symbol=symbols, confidence=confidences, is_refused=st.booleans())
+    def bar_is_corrected_after_its_trade(
+        self, said: Said, symbol: str, confidence: float, is_refused: bool
+    ) -> None:
+        """By then the first order was refused, or has been filled and left again."""
+        if is_refused:
+            self.do("venue_misbehaves", faults=["reject:every=2"])
+        self.do("bar_closes", said={**said, ("trend", symbol): (Action.BUY, 0.6)}, meanwhile=None)
+        if is_refused:
+            self.do("venue_misbehaves", faults=[])
+        else:
+            for bps in (1, -350, 1):
+                self.do("price_moves", symbol=symbol, bps=bps)
+                self.do("exits_are_checked", meanwhile=None)
+        self.do("bar_is_corrected", symbol=symbol, confidence=confidence, meanwhile=None)
+
     @rule(symbol=symbols, bps=st.sampled_from((-350, 450)), meanwhile=meanwhile, fills=st.booleans())
     def price_reaches_an_exit(self, symbol: str, bps: int, meanwhile: Meanwhile, fills: bool) -> None:
         self.do("price_moves", symbol=symbol, bps=bps)
@@ -214,7 +230,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.do("market_is_mute", mute=True)
         self.then(steps, "market_is_mute", mute=False)
 
-    @rule(steps=lasting, by=st.none() | st.integers(0, 2))
+    @rule(steps=lasting, by=st.none() | st.integers(1, 2))
     def lease_is_lost(self, steps: int, by: int | None) -> None:
         self.do("lease_is_lost")
         if by is not None:

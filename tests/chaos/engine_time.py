@@ -17,17 +17,23 @@ T = TypeVar("T")
 
 INSTANT = 1e-6
 """Sleeping for so long lets everything happen that can happen now."""
+ROUNDS = 20_000
 
 
 class _Selector(selectors.SelectSelector):
     def __init__(self, clock: SimulatedClock) -> None:
         super().__init__()
         self._clock = clock
+        self._rounds = 0  # since time went on
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
             raise AssertionError("everything waits, and nothing is going to happen any more")
+        self._rounds += 1
+        if self._rounds > ROUNDS:
+            raise AssertionError("the runner goes round in circles, and time does not go on")
         if timeout > 0:
+            self._rounds = 0
             self._clock.set(self._clock.now() + timedelta(microseconds=math.ceil(timeout * 1e6)))
         return []
 

@@ -66,7 +66,7 @@ class Watch:
     cash: Decimal = ZERO
     executions: list[tuple[Fill, date]] = field(default_factory=list)
     by_hand: set[str] = field(default_factory=set)
-    last_epoch: int = 0
+    blind: set[str] = field(default_factory=set)
     counters: dict[str, int] = field(default_factory=dict)
     _counted: Statistics | None = None
 
@@ -82,9 +82,8 @@ class Watch:
             self.note(f"{ref} arrived twice")
         if not history.contender.held:
             self.note(f"{ref} arrived while the lease was not held")
-        if intent.epoch != history.contender.epoch or intent.epoch < self.last_epoch:
-            self.note(f"{ref} carries epoch {intent.epoch}; the lease's is {history.contender.epoch}")
-        self.last_epoch = max(self.last_epoch, intent.epoch)
+        if not intent.epoch == history.contender.epoch == history.epoch:
+            self.note(f"{ref} carries epoch {intent.epoch}; the lease's is {history.contender.epoch}, once {history.epoch}")
         self.sent[ref] = Sent(intent, intent.quantity, intent.reference_price)
         why = self._no_entry(intent) if intent.kind is IntentKind.ENTRY else self._no_exit(intent)
         for text in why:
@@ -120,7 +119,8 @@ class Watch:
         self.entries[key] += 1
         if self.entries[key] > 1:
             yield "a second time on the same bar"
-        if history.setting.cash and intent.side is Side.BUY:
+        # What somebody's sale by hand brought looks like a deposit to a runner whose broker tells of no settled cash.
+        if history.setting.cash and intent.side is Side.BUY and not self.by_hand:
             free = self.settled() - self._reserved(intent.order_ref)
             if intent.quantity * intent.reference_price > max(free, ZERO):
                 yield f"for {intent.quantity * intent.reference_price:.2f}, with {free:.2f} settled and free"
@@ -137,7 +137,9 @@ class Watch:
         if intent.quantity > lot.held * direction:
             yield f"for {intent.quantity} where the position is {lot.held}"
         at_venue = self.held.get(intent.symbol, ZERO)
-        if intent.quantity > at_venue * direction:
+        if intent.symbol in self.by_hand and "positions" in self.history.line.unknown:
+            self.blind.add(intent.order_ref)  # the broker was asked, and did not say that somebody has sold
+        elif intent.quantity > at_venue * direction:
             yield f"for {intent.quantity} where the broker holds {at_venue}"
         yield from self._unjustified(intent, lot)
 
@@ -203,12 +205,12 @@ class Watch:
         intent = known.intent
         lot = self.lots.setdefault(intent.position_id, Lot(fill.symbol))
         after = lot.held + signed
-        if intent.kind is IntentKind.EXIT:
+        if intent.kind is IntentKind.EXIT and fill.order_ref not in self.blind:
             if abs(after) > abs(lot.held) or lot.held * after < 0:
                 self.note(f"the exit {fill.order_ref} turned the position from {lot.held} to {after}")
             if abs(before + signed) > abs(before):
                 self.note(f"the exit {fill.order_ref} made the exposure in {fill.symbol} grow from {before}")
-        else:
+        elif intent.kind is IntentKind.ENTRY:
             if lot.held == ZERO:
                 lot.bought, lot.best, lot.worst = [], fill.price, fill.price
             lot.bought.append(fill.price)
