@@ -13,7 +13,7 @@ from openbell.domain.orders import Fill, Intent, IntentKind
 from openbell.domain.positions import Position
 from openbell.domain.reasons import Reason
 from openbell.domain.state import TradingState
-from openbell.engine import cycle
+from openbell.engine import cycle, leaving
 from openbell.engine import exits as exit_rules
 from openbell.engine.portfolio import split as split_position
 from openbell.journal import Journal, writes
@@ -86,8 +86,8 @@ def leave_the_whole_lot(patch: pytest.MonkeyPatch) -> None:
     def quantity(position: Position, broker_quantity: Decimal | None, in_flight: Decimal = Decimal(0)) -> Decimal:
         return abs(position.quantity)
 
-    for module in (cycle, exiting, exit_rules):
-        patch.setattr(module, "exit_quantity", quantity)
+    for module in (cycle, exiting, exit_rules, leaving):
+        patch.setattr(module, "exit_quantity", quantity, raising=False)
 
 
 def exit_twice(patch: pytest.MonkeyPatch) -> None:

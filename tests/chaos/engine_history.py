@@ -371,7 +371,9 @@ class History:
         self.watch.split(symbol, Decimal(ratio))
         old = self.market.quotes[symbol].price
         self.market.told.pop(symbol, None)
-        await follow_split(self.living.parts.situation, self.living.journal, Split(symbol, day, Decimal(ratio)))
+        await follow_split(
+            self.living.parts.situation, self.living.parts.exits, Split(symbol, day, Decimal(ratio)), self.clock.now()
+        )
         self._quote(symbol, old / ratio)
         self.market.bars_of[symbol] = [
             replace(bar, open=bar.open / ratio, close=bar.close / ratio)

@@ -23,6 +23,7 @@ from openbell.domain.errors import JournalError, NotLeadingError, StaleEpochErro
 from openbell.domain.signals import Action, Signal
 from openbell.journal import Journal, killpoints
 from openbell.journal.lock import FolderLock
+from openbell.runner.custom import Workshop
 from openbell.runner.control import understand, wanted_of
 from openbell.runner.leadership import Leadership
 from openbell.runner.main import restored_ledger
@@ -166,11 +167,12 @@ class Life:
         control = understand(observed, {})
         assert control is not None
         self.parts = Parts(
-            control, self.line, self.market, self.clock, journal, ledger, state.open_intents, owner,
-            self.leadership, METRICS, lambda: None, lambda record: None,
+            control, self.line, self.market, self.clock, journal, state, ledger, owner,
+            self.leadership, METRICS, lambda: None, lambda record: None, workshop=Workshop(),
         )  # fmt: skip
         self.parts.evaluation.close()
-        self.parts.evaluation._thread = Inline()
+        self.parts.evaluation._asking._thread = Inline()
+        self.parts.desk.listeners.append(lambda told: self.parts.supervisor.nudge())
         self.take(observed)
         parts = self.parts
         for work in (
