@@ -77,10 +77,13 @@ class EngineMachine(RuleBasedStateMachine):
         self.history = History(Setting())
         self.later: list[tuple[int, str, Mapping[str, Any]]] = []
 
-    @initialize(setting=settings_of)
-    def begins(self, setting: Setting) -> None:
+    @initialize(setting=settings_of, said=said)
+    def begins(self, setting: Setting, said: Said) -> None:
         self.history.close()
         self.history = History(setting)
+        self.do("bar_closes", said=said, meanwhile=None)
+        for symbol in SYMBOLS:
+            self.do("price_moves", symbol=symbol, bps=1)
 
     def do(self, step: str, **arguments: Any) -> None:
         self.history.do(step, **arguments)
@@ -160,8 +163,9 @@ class EngineMachine(RuleBasedStateMachine):
 
     # -- the runner --------------------------------------------------------------------------------------------------
 
-    @rule(meanwhile=meanwhile)
-    def strategies_are_evaluated(self, meanwhile: Meanwhile) -> None:
+    @rule(said=said, meanwhile=meanwhile)
+    def strategies_are_evaluated_twice(self, said: Said, meanwhile: Meanwhile) -> None:
+        self.do("bar_closes", said=said, meanwhile=None)
         self.do("evaluates", meanwhile=meanwhile)
 
     @rule(meanwhile=meanwhile)
