@@ -121,6 +121,26 @@ class EngineMachine(RuleBasedStateMachine):
         for symbol in SYMBOLS:
             self.do("price_moves", symbol=symbol, bps=1)
 
+    @rule(confidence=confidences)
+    def everything_is_sold_and_bought(self, confidence: float) -> None:
+        """On the day of a sale its proceeds have not settled."""
+        for action in (Action.CLOSE, Action.BUY):
+            self.do("bar_closes", said=dict.fromkeys(PAIRS, (action, confidence)), meanwhile=None)
+            for symbol in SYMBOLS:
+                self.do("price_moves", symbol=symbol, bps=-1)
+
+    @rule(symbol=symbols, bps=st.sampled_from((-350, 450)), full=st.booleans(), steps=lasting)
+    def exits_are_refused(self, symbol: str, bps: int, full: bool, steps: int) -> None:
+        if full:
+            self.do("disk_is_full", full=True)
+            self.then(steps + 5, "disk_is_full", full=False)
+        self.do("venue_misbehaves", faults=["reject"])
+        self.do("price_moves", symbol=symbol, bps=bps)
+        for _ in range(2):
+            self.do("exits_are_checked", meanwhile=None)
+        self.do("venue_misbehaves", faults=[])
+        self.do("exits_are_checked", meanwhile=None)
+
     @rule(symbol=symbols, confidence=confidences, meanwhile=meanwhile)
     def bar_is_corrected(self, symbol: str, confidence: float, meanwhile: Meanwhile) -> None:
         self.do("bar_is_corrected", symbol=symbol, confidence=confidence, meanwhile=meanwhile)
