@@ -69,6 +69,7 @@ class Setting:
     short: bool = False
     partial: bool = False
     trailing: bool = False
+    protected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ class History:
             await step(**arguments)
         self._meanwhile = []
         await asyncio.sleep(INSTANT)
+        await self._look_again()
         if self.life is not None:
             for task in self.life.tasks:
                 if task.done() and not self.life.ended:
@@ -156,6 +158,16 @@ class History:
             if self.life.ended:
                 await self._bury()
         self.watch.check()
+
+    async def _look_again(self) -> None:
+        """As a crew does where the broker has told what is to be followed by a check of exits at once."""
+        for _ in range(5):
+            life = self.life
+            if life is None or life.ended or not life.wants_look:
+                return
+            life.wants_look = False
+            await life.run(self._guarded(life.parts.exits.check()))
+            await asyncio.sleep(INSTANT)
 
     # -- what others look at -----------------------------------------------------------------------------------------
 
@@ -182,7 +194,8 @@ class History:
     # -- the runner's process ----------------------------------------------------------------------------------------
 
     def _line(self) -> Line:
-        return Line(self.venue, self._passing, lambda intent: self.watch.arrives(intent), self.faults)
+        watch = self.watch
+        return Line(self.venue, self._passing, watch.arrives, watch.changes, self.faults)
 
     def _happened(self, happened: Happened) -> None:
         if isinstance(happened.event, Fill):
@@ -202,7 +215,7 @@ class History:
             },
             "stopPolicy": {"positions": "Flatten" if asked.flatten else "Keep"},
             "sizing": {"minFraction": 0.2, "maxFraction": 0.45, "maxEquityFraction": 0.5},
-            "exits": {"stopLoss": 0.02, "takeProfit": 0.04, **trailing},
+            "exits": {"stopLoss": 0.02, "takeProfit": 0.04, "brokerSide": setting.protected, **trailing},
             "risk": {
                 "killSwitch": asked.killed,
                 "allowShort": setting.short,
@@ -559,6 +572,7 @@ class History:
                 self._quote(symbol, self.market.quotes[symbol].price)
             await self.exits_are_checked(None)
             await asyncio.sleep(1)
+            await self._look_again()
         await self.is_quiet()
         self.watch.check_wound_up()
 

@@ -25,6 +25,7 @@ from openbell.journal import Journal, killpoints
 from openbell.journal.lock import FolderLock
 from openbell.runner.custom import Workshop
 from openbell.runner.control import understand, wanted_of
+from openbell.runner.desk import Told
 from openbell.runner.leadership import Leadership
 from openbell.runner.main import restored_ledger
 from openbell.runner.parts import Parts
@@ -152,6 +153,7 @@ class Life:
     is_full: Callable[[], bool]
     passing: Callable[[], object]
     ended: str = ""
+    wants_look: bool = False
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
     async def begin(self, observed: Observed) -> None:
@@ -172,7 +174,7 @@ class Life:
         )  # fmt: skip
         self.parts.evaluation.close()
         self.parts.evaluation._asking._thread = Inline()
-        self.parts.desk.listeners.append(lambda told: self.parts.supervisor.nudge())
+        self.parts.desk.listeners.append(self._on_told)
         self.take(observed)
         parts = self.parts
         for work in (
@@ -183,6 +185,10 @@ class Life:
             parts.locking.run(),
         ):
             self.tasks.append(asyncio.create_task(self._mortal(work)))
+
+    def _on_told(self, told: Told) -> None:
+        self.parts.supervisor.nudge()
+        self.wants_look |= self.parts.exits.wants_look(told)
 
     async def _on_lead(self) -> None:
         self.parts.comparison.ask()

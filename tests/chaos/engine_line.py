@@ -15,7 +15,7 @@ from openbell.brokers.simulated.messages import request_of
 from openbell.domain.account import Account
 from openbell.domain.answers import Answer, ConfirmedEmpty, Unknown, Value
 from openbell.domain.bars import Bar, BarSeries, Quote
-from openbell.domain.orders import Fill, Intent, OrderUpdate
+from openbell.domain.orders import Fill, Intent, OrderTerms, OrderUpdate
 from openbell.domain.positions import BrokerPosition
 
 ACCOUNT = "default/main"
@@ -66,15 +66,22 @@ class Market:
 class Line:
     """The broker of one process. What is said while it is down is never heard; what the faults strike is not either.
 
-    `arrives` is told of every order the moment before the venue has it, `happened` of every event as it is made.
+    `arrives` is told of every order, and `changes` of every change of one, the moment before the venue has it;
+    `happened` is told of every event as it is made.
     """
 
     def __init__(
-        self, venue: VenueDesk, passing: Callable[[], object], arrives: Callable[[Intent], object], faults: FaultPlan
+        self,
+        venue: VenueDesk,
+        passing: Callable[[], object],
+        arrives: Callable[[Intent], object],
+        changes: Callable[[str, OrderTerms], object],
+        faults: FaultPlan,
     ) -> None:
         self._venue = venue
         self._passing = passing
         self._arrives = arrives
+        self._changes = changes
         self.faults = faults
         self.is_connected = False
         self.is_mute = False
@@ -160,7 +167,14 @@ class Line:
             raise NotSentError("not connected")
         if not self.is_mute:
             self._untold.discard(order_ref)
-            self._venue.cancel(ACCOUNT, order_ref)
+            self._venue.cancel(ACCOUNT, order_ref, lose=self.faults.strikes(FaultKind.LOSE_CANCEL) is not None)
+
+    def modify(self, order_ref: str, terms: OrderTerms) -> None:
+        if self.is_dead or not self.is_connected:
+            raise NotSentError("not connected")
+        if not self.is_mute:
+            self._changes(order_ref, terms)
+            self._venue.modify(ACCOUNT, order_ref, terms, lose=self.faults.strikes(FaultKind.LOSE_MODIFY) is not None)
 
     async def _answer(self, what: str, read: Callable[[], tuple[T, ...]]) -> Answer[tuple[T, ...]]:
         await asyncio.sleep(0)

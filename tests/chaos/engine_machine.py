@@ -32,7 +32,7 @@ MEANWHILE = (
 FAULTS = (
     "lose-ack:nth=1", "reject:nth=1", "drop-before:nth=1", "drop-after:nth=1", "freeze:nth=1", "delay:nth=1",
     "delay:nth=2", "delay:every=2", "duplicate-fills", "reorder-fills:nth=1", "mute-queries:nth=2", "mute-queries",
-    "lose-ack", "reject",
+    "lose-ack", "reject", "lose-cancel:nth=1", "lose-modify:nth=1",
 )  # fmt: skip
 
 symbols = st.sampled_from(SYMBOLS)
@@ -50,6 +50,7 @@ settings_of = st.builds(
     short=st.booleans(),
     partial=st.booleans(),
     trailing=st.booleans(),
+    protected=st.booleans(),
 ).map(lambda setting: replace(setting, short=setting.short and not setting.cash))
 changes = st.one_of(
     st.fixed_dictionaries(

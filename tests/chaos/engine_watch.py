@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,7 +18,7 @@ from engine_line import ACCOUNT, BAR_SECONDS
 from lives import FoundError, counts_of
 
 from openbell.domain.money import ZERO, price
-from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, Side
+from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, OrderTerms, Side
 from openbell.domain.reasons import ExitReason
 from openbell.domain.state import TradingState
 from openbell.domain.statistics import Statistics
@@ -131,17 +131,46 @@ class Watch:
             yield "while Stopped"
         if state is TradingState.PAUSED and asked.halts_exits:
             yield "while exits were halted"
-        if intent.position_id in {each.intent.position_id for each in self._live() if each.intent.kind is IntentKind.EXIT}:
+        live = [each.intent.position_id for each in self._live() if each.intent.kind is IntentKind.EXIT]
+        if intent.kind is IntentKind.EXIT and intent.position_id in live:
             yield "while another exit of the position was live"
         lot, direction = self.lots.get(intent.position_id, Lot(intent.symbol)), -intent.side.sign
-        if intent.quantity > lot.held * direction:
-            yield f"for {intent.quantity} where the position is {lot.held}"
+        most = self._could_fill(intent.position_id, {intent.order_ref: intent.quantity})
+        if most > lot.held * direction:
+            yield f"for {intent.quantity}, with which {most} may be filled where the position is {lot.held}"
         at_venue = self.held.get(intent.symbol, ZERO)
         if intent.symbol in self.by_hand and "positions" in self.history.line.unknown:
             self.blind.add(intent.order_ref)  # the broker was asked, and did not say that somebody has sold
         elif intent.quantity > at_venue * direction:
             yield f"for {intent.quantity} where the broker holds {at_venue}"
-        yield from self._unjustified(intent, lot)
+        if intent.kind is IntentKind.EXIT:
+            yield from self._unjustified(intent, lot)
+
+    def _could_fill(self, position_id: str, asked: Mapping[str, Decimal]) -> Decimal:
+        """The most that live orders may still reduce a position by: of an OCA group at most one order is filled."""
+        groups: dict[str, Decimal] = {}
+        working = {u.order_ref: u for u in self.history.venue.orders(ACCOUNT) if u.state is IntentState.WORKING}
+        for ref, each in self.sent.items():
+            if each.intent.position_id != position_id or each.intent.kind is IntentKind.ENTRY:
+                continue
+            if ref not in working and ref not in asked:
+                continue
+            update = working.get(ref)
+            terms = update.terms if update is not None else None
+            filled = update.filled_quantity if update is not None else ZERO
+            left = max(terms.quantity if terms is not None else ZERO, asked.get(ref, ZERO)) - filled
+            key = each.intent.oca_group or ref
+            groups[key] = max(groups.get(key, ZERO), left)
+        return sum(groups.values(), ZERO)
+
+    def changes(self, order_ref: str, terms: OrderTerms) -> None:
+        """Called the moment before the venue has new terms of an order."""
+        known = self.sent[order_ref]
+        lot = self.lots.get(known.intent.position_id, Lot(known.intent.symbol))
+        most = self._could_fill(known.intent.position_id, {order_ref: terms.quantity})
+        working = {u.order_ref for u in self.history.venue.orders(ACCOUNT) if u.state is IntentState.WORKING}
+        if order_ref in working and most > abs(lot.held):
+            self.note(f"{order_ref} was changed to {terms.quantity}, with which {most} may be filled of {lot.held}")
 
     def _unjustified(self, intent: Intent, lot: Lot) -> Iterable[str]:
         """An exit by price needs a price that was told and that reaches the level, by the executions' own prices."""
@@ -171,7 +200,7 @@ class Watch:
             (
                 (each.quantity - filled[each.intent.order_ref]) * each.reference
                 for each in self._live()
-                if each.intent.side is Side.BUY and each.intent.order_ref != but
+                if each.intent.kind is IntentKind.ENTRY and each.intent.order_ref != but
             ),
             ZERO,
         )
@@ -205,7 +234,7 @@ class Watch:
         intent = known.intent
         lot = self.lots.setdefault(intent.position_id, Lot(fill.symbol))
         after = lot.held + signed
-        if intent.kind is IntentKind.EXIT and fill.order_ref not in self.blind:
+        if intent.kind is not IntentKind.ENTRY and fill.order_ref not in self.blind:
             if abs(after) > abs(lot.held) or lot.held * after < 0:
                 self.note(f"the exit {fill.order_ref} turned the position from {lot.held} to {after}")
             if abs(before + signed) > abs(before):
