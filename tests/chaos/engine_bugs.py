@@ -22,6 +22,7 @@ from openbell.runner import accountbook, exiting, replaying
 from openbell.runner.comparison import Comparison
 from openbell.runner.desk import Desk
 from openbell.runner.gate import Gate
+from openbell.runner.inflight import Standing
 from openbell.runner.leadership import Leadership
 from openbell.runner.parts import Parts
 
@@ -92,6 +93,10 @@ def leave_the_whole_lot(patch: pytest.MonkeyPatch) -> None:
 
 def exit_twice(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Desk, "is_leaving", lambda self, position_id: False)
+
+
+def leave_beside_the_protection(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Standing, "joinable", property(lambda self: ""))
 
 
 def book_every_telling(patch: pytest.MonkeyPatch) -> None:
@@ -239,24 +244,51 @@ def forget_fees(patch: pytest.MonkeyPatch) -> None:
 
 
 BUGS: Mapping[str, Bug] = {
-    "send-again-on-timeout": Bug(send_again_on_timeout, "an order without an answer is sent once more", "arrived twice"),
-    "skip-the-comparison": Bug(skip_the_comparison, "a connection counts as being in agreement", "before the broker was asked"),
+    "send-again-on-timeout": Bug(
+        send_again_on_timeout, "an order without an answer is sent once more", "arrived twice"
+    ),
+    "skip-the-comparison": Bug(
+        skip_the_comparison, "a connection counts as being in agreement", "before the broker was asked"
+    ),
     "accept-a-stale-epoch": Bug(accept_a_stale_epoch, "the journal takes an epoch that is not higher", "carries epoch"),
     "lead-without-the-lease": Bug(lead_without_the_lease, "leadership that began never ends", "lease"),
-    "name-an-entry-by-its-confidence": Bug(name_an_entry_by_its_confidence, "a corrected bar makes another entry", "a second time on the same bar"),
-    "leave-the-whole-lot": Bug(leave_the_whole_lot, "an exit does not ask what the broker holds", "where the broker holds"),
+    "name-an-entry-by-its-confidence": Bug(
+        name_an_entry_by_its_confidence, "a corrected bar makes another entry", "a second time on the same bar"
+    ),
+    "leave-the-whole-lot": Bug(
+        leave_the_whole_lot, "an exit does not ask what the broker holds", "where the broker holds"
+    ),
     "exit-twice": Bug(exit_twice, "each look at a position may send an exit", "another exit of the position"),
+    "leave-beside-the-protection": Bug(
+        leave_beside_the_protection, "an exit does not join the protective orders' group", "with which"
+    ),
     "book-every-telling": Bug(book_every_telling, "a fill is booked as often as it is told", ""),
-    "forget-what-open-buys-need": Bug(forget_what_open_buys_need, "settled cash is not reserved for open buys", "settled and free"),
+    "forget-what-open-buys-need": Bug(
+        forget_what_open_buys_need, "settled cash is not reserved for open buys", "settled and free"
+    ),
     "settle-at-once": Bug(settle_at_once, "proceeds count as settled on the day of the sale", "settled and free"),
     "ignore-locks": Bug(ignore_locks, "locks hold nothing back", "while locked"),
-    "read-the-gate-before-the-commit": Bug(read_the_gate_before_the_commit, "the gate's answer is older than an await", "while|carries epoch"),
+    "read-the-gate-before-the-commit": Bug(
+        read_the_gate_before_the_commit, "the gate's answer is older than an await", "while|carries epoch"
+    ),
     "open-while-paused": Bug(open_while_paused, "a pause holds no entry back", "while Paused"),
-    "forget-the-kill-switch": Bug(forget_the_kill_switch, "the kill switch holds no entry back", "while the kill switch"),
-    "split-shares-but-not-levels": Bug(split_shares_but_not_levels, "stop, target and trail stay at the old prices", ""),
-    "drop-fills-after-the-end": Bug(drop_fills_after_the_end, "a fill that comes after the final word is not booked", ""),
-    "number-exits-by-the-journal": Bug(number_exits_by_the_journal, "while the journal fails no exit uses its number up", "arrived twice"),
-    "forget-what-was-in-flight": Bug(forget_what_was_in_flight, "a restarted runner does not follow what it had sent", ""),
-    "send-before-writing": Bug(send_before_writing, "an entry leaves that is not in the journal", "before it was written"),
+    "forget-the-kill-switch": Bug(
+        forget_the_kill_switch, "the kill switch holds no entry back", "while the kill switch"
+    ),
+    "split-shares-but-not-levels": Bug(
+        split_shares_but_not_levels, "stop, target and trail stay at the old prices", ""
+    ),
+    "drop-fills-after-the-end": Bug(
+        drop_fills_after_the_end, "a fill that comes after the final word is not booked", ""
+    ),
+    "number-exits-by-the-journal": Bug(
+        number_exits_by_the_journal, "while the journal fails no exit uses its number up", "arrived twice"
+    ),
+    "forget-what-was-in-flight": Bug(
+        forget_what_was_in_flight, "a restarted runner does not follow what it had sent", ""
+    ),
+    "send-before-writing": Bug(
+        send_before_writing, "an entry leaves that is not in the journal", "before it was written"
+    ),
     "forget-fees": Bug(forget_fees, "fills are booked without their commission", "our money"),
-}  # fmt: skip
+}

@@ -389,8 +389,7 @@ class History:
         )
         self._quote(symbol, old / ratio)
         self.market.bars_of[symbol] = [
-            replace(bar, open=bar.open / ratio, close=bar.close / ratio)
-            for bar in self.market.bars_of[symbol]
+            replace(bar, open=bar.open / ratio, close=bar.close / ratio) for bar in self.market.bars_of[symbol]
         ]
 
     # -- the loops ---------------------------------------------------------------------------------------------------
@@ -586,4 +585,3 @@ def again(setting: Setting, steps: Sequence[tuple[str, Mapping[str, Any]]]) -> S
         return repeated.outcome()
     finally:
         repeated.close()
-

@@ -23,8 +23,8 @@ from openbell.domain.errors import JournalError, NotLeadingError, StaleEpochErro
 from openbell.domain.signals import Action, Signal
 from openbell.journal import Journal, killpoints
 from openbell.journal.lock import FolderLock
-from openbell.runner.custom import Workshop
 from openbell.runner.control import understand, wanted_of
+from openbell.runner.custom import Workshop
 from openbell.runner.desk import Told
 from openbell.runner.leadership import Leadership
 from openbell.runner.main import restored_ledger
@@ -257,4 +257,3 @@ def strategy(name: str, symbols: list[str], *, paused: bool, priority: int) -> d
             "priority": priority,
         },
     }
-

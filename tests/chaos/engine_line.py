@@ -1,4 +1,4 @@
-"""What one runner sees of the market and of the venue: a connection that can be lost, and that tells late or wrongly."""
+"""What one runner sees of market and venue: a connection that can be lost, and that tells late or wrongly."""
 
 from __future__ import annotations
 

@@ -147,9 +147,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.do("bar_is_corrected", symbol=symbol, confidence=confidence, meanwhile=meanwhile)
 
     @rule(said=said, symbol=symbols, confidence=confidences, is_refused=st.booleans())
-    def bar_is_corrected_after_its_trade(
-        self, said: Said, symbol: str, confidence: float, is_refused: bool
-    ) -> None:
+    def bar_is_corrected_after_its_trade(self, said: Said, symbol: str, confidence: float, is_refused: bool) -> None:
         """By then the first order was refused, or has been filled and left again."""
         if is_refused:
             self.do("venue_misbehaves", faults=["reject:every=2"])
@@ -220,9 +218,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(scope=st.sampled_from(LockScope), symbol=symbols, name=st.sampled_from(STRATEGIES),
           seconds=st.sampled_from((None, 5, 60)), steps=lasting)  # fmt: skip
-    def openings_are_locked(
-        self, scope: LockScope, symbol: str, name: str, seconds: int | None, steps: int
-    ) -> None:
+    def openings_are_locked(self, scope: LockScope, symbol: str, name: str, seconds: int | None, steps: int) -> None:
         subject = {LockScope.GLOBAL: "", LockScope.SYMBOL: symbol, LockScope.STRATEGY: name}[scope]
         self.do("is_locked", scope=scope, subject=subject, seconds=seconds)
         self.then(steps, "is_unlocked")

@@ -83,7 +83,9 @@ class Watch:
         if not history.contender.held:
             self.note(f"{ref} arrived while the lease was not held")
         if not intent.epoch == history.contender.epoch == history.epoch:
-            self.note(f"{ref} carries epoch {intent.epoch}; the lease's is {history.contender.epoch}, once {history.epoch}")
+            self.note(
+                f"{ref} carries epoch {intent.epoch}; the lease's is {history.contender.epoch}, once {history.epoch}"
+            )
         self.sent[ref] = Sent(intent, intent.quantity, intent.reference_price)
         why = self._no_entry(intent) if intent.kind is IntentKind.ENTRY else self._no_exit(intent)
         for text in why:
@@ -304,9 +306,7 @@ class Watch:
             ours[position.symbol] = ours.get(position.symbol, ZERO) + position.quantity
         for symbol in sorted(ours.keys() | self.held.keys()):
             if ours.get(symbol, ZERO) != self.held.get(symbol, ZERO) and symbol not in self.by_hand:
-                self.note(
-                    f"we own {ours.get(symbol, ZERO)} {symbol}, the broker holds {self.held.get(symbol, ZERO)}"
-                )
+                self.note(f"we own {ours.get(symbol, ZERO)} {symbol}, the broker holds {self.held.get(symbol, ZERO)}")
         live = sorted(each.intent.order_ref for each in self._live())
         rows = self.history.living.reading.execute("SELECT order_ref, state FROM intents WHERE is_open = 1").fetchall()
         written = sorted(ref for ref, _ in rows)
@@ -346,4 +346,3 @@ class Watch:
                 f"we own {parts.ledger.open_positions()}, in flight {list(parts.desk.in_flight)}"
             )
         self.check()
-
