@@ -16,8 +16,9 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from engine_life import Contender, KilledError, Life, arm, new_journal, scheduler, strategy
+from engine_life import Contender, KilledError, Life, Scripted, arm, new_journal, scheduler, strategy
 from engine_line import ACCOUNT, BAR_SECONDS, Line, Market
 from engine_time import INSTANT, SimulatedLoop
 from engine_watch import Watch
@@ -36,12 +37,15 @@ from openbell.domain.money import price
 from openbell.domain.orders import Fill, Side
 from openbell.domain.signals import Action
 from openbell.domain.state import TradingState, safer
+from openbell.journal.reading import stored_inputs, stored_runs
 from openbell.market.calendar import calendar_for
 from openbell.market.recorded import Split
 from openbell.resources.load import parse_manifest
 from openbell.risk.locks import Lock
+from openbell.runner.audit import audit
 from openbell.runner.replaying import follow_split
 from openbell.runner.source import Observed
+from openbell.strategies import loader
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - only its speed is wanted
 START = datetime(2026, 3, 2, 15, 0, tzinfo=UTC)
@@ -104,6 +108,7 @@ class History:
     locks: dict[str, Lock] = field(default_factory=dict)
     locked_before: frozenset[str] = frozenset()
     steps: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    is_recorded: bool = False
 
     def __post_init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="openbell-", dir=MEMORY if MEMORY.is_dir() else None))
@@ -120,7 +125,10 @@ class History:
         self.faults = FaultPlan()
         self.contender = Contender()
         self.line = self._line()
-        self.script: dict[tuple[str, str], tuple[Action, float]] = {}
+        self.said: dict[tuple[str, str], tuple[Action, float]] = {}
+        self.script: dict[tuple[str, str, float, float], tuple[Action, float]] = {}
+        self._scripted = mock.patch.object(loader, "_STRATEGIES", {"Momentum": Scripted(self.script)})
+        self._scripted.start()
         self.epoch = 0
         self.is_lease_free = True
         self.is_disk_full = False
@@ -137,6 +145,7 @@ class History:
             self.loop.run_until_complete(self._bury())
         self.loop.close()
         self.book.close()
+        self._scripted.stop()
         shutil.rmtree(self.folder)
 
     def do(self, step: str, **arguments: Any) -> None:
@@ -191,6 +200,17 @@ class History:
             trades += reading.execute("SELECT document FROM statistics").fetchall()
         return (*self.book.arrivals(), *self.watch.executions, *trades, self.clock.now())
 
+    def audit(self) -> None:
+        """Make every decision again from what was recorded. A life that was killed has recorded all but its last."""
+        if self.life is None:
+            return
+        intents = self.loop.run_until_complete(self.life.journal.orders(100_000))
+        self.loop.run_until_complete(self._bury())
+        report = audit(stored_inputs(self.folder), stored_runs(self.folder), intents)
+        for difference in report.differences:
+            self.watch.note(difference.sentence())
+        self.watch.check()
+
     # -- the runner's process ----------------------------------------------------------------------------------------
 
     def _line(self) -> Line:
@@ -242,8 +262,8 @@ class History:
             self.line = self._line()
             self.contender = Contender(epoch=self.epoch)
             life = Life(
-                self.folder, self.clock, self.market, self.line, self.contender, self.script,
-                lambda: self.is_disk_full, self._passing,
+                self.folder, self.clock, self.market, self.line, self.contender,
+                lambda: self.is_disk_full, self._passing, self.is_recorded,
             )  # fmt: skip
             try:
                 await life.begin(self._observed())
@@ -362,17 +382,24 @@ class History:
         for symbol in SYMBOLS:
             self._quote(symbol, self.market.quotes[symbol].price)
             self.market.close_bar(symbol, end)
-        self.script.clear()
-        self.script.update(said)
+        self.said = dict(said)
+        self._speak()
         await self.evaluates(meanwhile)
+
+    def _speak(self) -> None:
+        """What strategies are to say depends on the bars alone, so that it can be asked of them again."""
+        for (name, symbol), opinion in self.said.items():
+            bar = self.market.bars_of[symbol][-1]
+            self.script[name, symbol, bar.end.timestamp(), bar.close] = opinion
 
     async def bar_is_corrected(self, symbol: str, confidence: float, meanwhile: Meanwhile) -> None:
         """The newest bar comes again with other values, by which its strategies are surer or less sure."""
         self.market.correct_bar(symbol, self.market.bars_of[symbol][-1].close * 1.001)
         for name in STRATEGIES:
-            said = self.script.get((name, symbol))
+            said = self.said.get((name, symbol))
             if said is not None:
-                self.script[name, symbol] = (said[0], confidence)
+                self.said[name, symbol] = (said[0], confidence)
+        self._speak()
         await self.evaluates(meanwhile)
 
     async def splits(self, symbol: str, ratio: int) -> None:
@@ -577,11 +604,12 @@ class History:
 
 
 def again(setting: Setting, steps: Sequence[tuple[str, Mapping[str, Any]]]) -> Sequence[object]:
-    """The same steps once more, from nothing; what they come to."""
-    repeated = History(setting)
+    """The same steps once more, from nothing, with every decision recorded and made again; what they come to."""
+    repeated = History(setting, is_recorded=True)
     try:
         for step, arguments in steps:
             repeated.do(step, **arguments)
+        repeated.audit()
         return repeated.outcome()
     finally:
         repeated.close()

@@ -7,11 +7,11 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from engine_line import BAR_SECONDS, Line, Market
@@ -23,12 +23,14 @@ from openbell.domain.errors import JournalError, NotLeadingError, StaleEpochErro
 from openbell.domain.signals import Action, Signal
 from openbell.journal import Journal, killpoints
 from openbell.journal.lock import FolderLock
+from openbell.journal.recorder import Recorder
 from openbell.runner.control import understand, wanted_of
 from openbell.runner.custom import Workshop
 from openbell.runner.desk import Told
 from openbell.runner.leadership import Leadership
 from openbell.runner.main import restored_ledger
 from openbell.runner.parts import Parts
+from openbell.runner.recording import Recording
 from openbell.runner.source import Observed
 from openbell.strategies.api import Context, DataNeeds, Strategy, StrategyParams
 from openbell.telemetry.metrics import RunnerMetrics
@@ -122,6 +124,10 @@ class WatchedJournal(Journal):
         return answer
 
 
+Script = Mapping[tuple[str, str, float, float], tuple[Action, float]]
+"""What is said by strategy and symbol of the bar with this end and this close."""
+
+
 class Scripted(Strategy[StrategyParams]):
     """Says what the history made it say of the newest bar."""
 
@@ -129,14 +135,15 @@ class Scripted(Strategy[StrategyParams]):
     version = "1"
     Params = StrategyParams
 
-    def __init__(self, script: Mapping[tuple[str, str], tuple[Action, float]]) -> None:
+    def __init__(self, script: Script) -> None:
         self._script = script
 
     def data(self, params: StrategyParams, bar_seconds: int) -> DataNeeds:
         return DataNeeds(bar_seconds, 1)
 
     def evaluate(self, context: Context[StrategyParams]) -> list[Signal]:
-        said = self._script.get((context.strategy, context.symbol))
+        bars = context.bars
+        said = self._script.get((context.strategy, context.symbol, float(bars.end[-1]), float(bars.close[-1])))
         return [context.signal(*said, "scripted", valid_bars=2.0)] if said else []
 
 
@@ -149,9 +156,9 @@ class Life:
     market: Market
     line: Line
     contender: Contender
-    script: Mapping[tuple[str, str], tuple[Action, float]]
     is_full: Callable[[], bool]
     passing: Callable[[], object]
+    is_recorded: bool = False
     ended: str = ""
     wants_look: bool = False
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
@@ -175,6 +182,9 @@ class Life:
         self.parts.evaluation.close()
         self.parts.evaluation._asking._thread = Inline()
         self.parts.desk.listeners.append(self._on_told)
+        self.recorder = Recorder(self.folder) if self.is_recorded else None
+        if self.recorder is not None:
+            self.parts.evaluation.recording = self.parts.exits.recording = Recording(self.recorder)
         self.take(observed)
         parts = self.parts
         for work in (
@@ -199,9 +209,7 @@ class Life:
         assert wanted is not None
         assert control is not None
         self.parts.supervisor.want(wanted)
-        scripted = Scripted(self.script)
-        entries = {name: replace(entry, strategy=scripted) for name, entry in control.entries.items()}
-        self.parts.adopt(replace(control, entries=MappingProxyType(entries)))
+        self.parts.adopt(control)
 
     async def _mortal(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Work by which this process may end."""
@@ -228,6 +236,8 @@ class Life:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        if self.recorder is not None:
+            self.recorder.close()
         self.reading.close()
         self.journal.close()
 
