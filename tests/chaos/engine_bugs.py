@@ -92,7 +92,8 @@ def leave_the_whole_lot(patch: pytest.MonkeyPatch) -> None:
 
 
 def exit_twice(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Desk, "is_leaving", lambda self, position_id: False)
+    standing = Desk.standing
+    patch.setattr(Desk, "standing", lambda self, position_id: replace(standing(self, position_id), exit=None))
 
 
 def leave_beside_the_protection(patch: pytest.MonkeyPatch) -> None:
@@ -199,17 +200,16 @@ def drop_fills_after_the_end(patch: pytest.MonkeyPatch) -> None:
 
 
 def number_exits_by_the_journal(patch: pytest.MonkeyPatch) -> None:
-    reserve = Desk._reserve
+    use_up = Desk._use_up
 
-    def reserved(self: Desk, intents: Sequence[Intent]) -> tuple[list[Intent], set[str]]:
-        chosen, leaving = reserve(self, intents)
-        if not self._gate.journal_open:
-            for position_id in leaving:
-                position = self._ledger.positions[position_id]
-                self._ledger.put_position(replace(position, exit_sequence=position.exit_sequence - 1))
-        return chosen, leaving
+    def used_up(self: Desk, intent: Intent, *, was_chosen: bool) -> None:
+        before = self._ledger.positions.get(intent.position_id)
+        use_up(self, intent, was_chosen=was_chosen)
+        after = self._ledger.positions.get(intent.position_id)
+        if before is not None and after is not None and not self._gate.journal_open:
+            self._ledger.put_position(replace(after, exit_sequence=before.exit_sequence))
 
-    patch.setattr(Desk, "_reserve", reserved)
+    patch.setattr(Desk, "_use_up", used_up)
 
 
 def forget_what_was_in_flight(patch: pytest.MonkeyPatch) -> None:
@@ -258,7 +258,9 @@ BUGS: Mapping[str, Bug] = {
     "leave-the-whole-lot": Bug(
         leave_the_whole_lot, "an exit does not ask what the broker holds", "where the broker holds"
     ),
-    "exit-twice": Bug(exit_twice, "each look at a position may send an exit", "another exit of the position"),
+    "exit-twice": Bug(
+        exit_twice, "each look at a position may send an exit", "another exit of the position|with which"
+    ),
     "leave-beside-the-protection": Bug(
         leave_beside_the_protection, "an exit does not join the protective orders' group", "with which"
     ),
