@@ -78,11 +78,17 @@ class EngineMachine(RuleBasedStateMachine):
         self.history = History(Setting())
         self.later: list[tuple[int, str, Mapping[str, Any]]] = []
 
-    @initialize(setting=settings_of, said=said)
-    def begins(self, setting: Setting, said: Said) -> None:
+    @initialize(setting=settings_of, said=said, corrected=st.sampled_from((None, None, None, 0.95)))
+    def begins(self, setting: Setting, said: Said, corrected: float | None) -> None:
         self.history.close()
         self.history = History(setting)
+        if corrected is not None:
+            self.do("venue_misbehaves", faults=["reject"])
         self.do("bar_closes", said=said, meanwhile=None)
+        if corrected is not None:
+            self.do("venue_misbehaves", faults=[])
+            for symbol in SYMBOLS:
+                self.do("bar_is_corrected", symbol=symbol, confidence=corrected, meanwhile=None)
         for symbol in SYMBOLS:
             self.do("price_moves", symbol=symbol, bps=1)
 
@@ -149,6 +155,8 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(said=said, symbol=symbols, confidence=confidences, is_refused=st.booleans())
     def bar_is_corrected_after_its_trade(self, said: Said, symbol: str, confidence: float, is_refused: bool) -> None:
         """By then the first order was refused, or has been filled and left again."""
+        self.do("bar_closes", said={("trend", symbol): (Action.CLOSE, 1.0)}, meanwhile=None)
+        self.do("price_moves", symbol=symbol, bps=1)
         if is_refused:
             self.do("venue_misbehaves", faults=["reject:every=2"])
         self.do("bar_closes", said={**said, ("trend", symbol): (Action.BUY, 0.6)}, meanwhile=None)
