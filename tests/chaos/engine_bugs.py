@@ -93,6 +93,7 @@ def leave_the_whole_lot(patch: pytest.MonkeyPatch) -> None:
 
 def exit_twice(patch: pytest.MonkeyPatch) -> None:
     standing = Desk.standing
+    patch.setattr(Desk, "is_leaving", lambda self, position_id: False)
     patch.setattr(Desk, "standing", lambda self, position_id: replace(standing(self, position_id), exit=None))
 
 
