@@ -109,6 +109,7 @@ class History:
     locked_before: frozenset[str] = frozenset()
     steps: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     is_recorded: bool = False
+    was_killed: bool = False
 
     def __post_init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="openbell-", dir=MEMORY if MEMORY.is_dir() else None))
@@ -165,6 +166,7 @@ class History:
                     task.result()
                     raise AssertionError(f"a task of the runner ended by itself: {task}")
             if self.life.ended:
+                self.was_killed |= self.life.ended.startswith("killed")
                 await self._bury()
         self.watch.check()
 
@@ -201,8 +203,10 @@ class History:
         return (*self.book.arrivals(), *self.watch.executions, *trades, self.clock.now())
 
     def audit(self) -> None:
-        """Make every decision again from what was recorded. A life that was killed has recorded all but its last."""
-        if self.life is None:
+        """Make every decision again from what was recorded, where no life was killed in the middle of one: that one
+        is in the journal and not among the inputs.
+        """
+        if self.life is None or self.was_killed:
             return
         intents = self.loop.run_until_complete(self.life.journal.orders(100_000))
         self.loop.run_until_complete(self._bury())
@@ -583,6 +587,7 @@ class History:
             await asyncio.sleep(3)  # what the first comparison takes up the next one knows
             if not self.living.ended:
                 break
+            self.was_killed |= self.living.ended.startswith("killed")
             await self._bury()
         self.watch.check_quiet()
 
