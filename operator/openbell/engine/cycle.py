@@ -14,13 +14,12 @@ from types import MappingProxyType
 
 from openbell.domain.bars import Quote
 from openbell.domain.identity import entry_ref, exit_ref, position_id
-from openbell.domain.money import ZERO
 from openbell.domain.orders import Intent, IntentKind, OrderType, Side
 from openbell.domain.policies import encode_policy
 from openbell.domain.positions import ExitPolicy, Position
 from openbell.domain.reasons import ExitReason, Reason
 from openbell.domain.signals import Action, Signal
-from openbell.engine.exits import Exit, exit_quantity, is_exit, is_urgent, touch
+from openbell.engine.exits import Exit, exit_quantity, is_exit, is_urgent, shares_at_broker, touch
 from openbell.engine.rank import rank_signals
 from openbell.engine.sizing import SizingRule, entry_quantity
 from openbell.risk.checks import evaluate_entry
@@ -112,7 +111,9 @@ def _leave(tick: Tick, signal: Signal, lot: Position) -> Decision:
         return Decision(signal, Reason.SHADOW)
     if lot.position_id in tick.leaving:
         return Decision(signal, Reason.ALREADY_DECIDED, "an exit of this position is under way")
-    quantity = exit_quantity(lot, _at_broker(tick.held_by_broker, lot.symbol))
+    held = tick.held_by_broker
+    shares = None if held is None else shares_at_broker(tick.risk.positions, held, tick.leaving)
+    quantity = exit_quantity(lot, None if shares is None else shares[lot.position_id])
     if quantity <= 0:
         return Decision(signal, Reason.NOT_HELD, "the broker holds none of it")
     side = Side.SELL if lot.quantity > 0 else Side.BUY
@@ -197,7 +198,3 @@ def exit_intent(
         order_type=OrderType.MARKET if limit is None else OrderType.LIMIT,
         limit_price=limit,
     )
-
-
-def _at_broker(held: Mapping[str, Decimal] | None, symbol: str) -> Decimal | None:
-    return None if held is None else held.get(symbol, ZERO)

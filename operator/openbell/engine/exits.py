@@ -7,6 +7,7 @@ is true; a price that reaches stop and target between two looks counts as the st
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -188,6 +189,24 @@ def exit_quantity(position: Position, broker_quantity: Decimal | None, in_flight
     if broker_quantity is not None:
         held = min(held, broker_quantity * direction)
     return max(ZERO, held - in_flight)
+
+
+def shares_at_broker(
+    lots: Iterable[Position], held: Mapping[str, Decimal], leaving: Collection[str]
+) -> Mapping[str, Decimal]:
+    """What the broker holds (signed, by symbol) shared out among the open lots, by position id.
+
+    Each gets its own where there is enough. Where there is less, lots that are being left come first, because their
+    exits are at the broker already, then the older ones: two lots of a symbol never sell the same shares.
+    """
+    shares: dict[str, Decimal] = {}
+    rest = dict(held)
+    for lot in sorted(lots, key=lambda each: (each.position_id not in leaving, each.opened_at, each.position_id)):
+        direction = 1 if lot.quantity > 0 else -1
+        share = max(ZERO, min(abs(lot.quantity), rest.get(lot.symbol, ZERO) * direction)) * direction
+        shares[lot.position_id] = share
+        rest[lot.symbol] = rest.get(lot.symbol, ZERO) - share
+    return shares
 
 
 def is_exit(signal: Signal, quantity: Decimal) -> bool:

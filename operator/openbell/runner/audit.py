@@ -160,6 +160,9 @@ class _Auditor:
         if known is None:
             self._report.untested["orders: the journal does not have them, for it could not be written then"] += 1
             return
+        if known.reason == ExitReason.UNRECORDED.value:
+            self._report.untested["orders: they were taken up from the broker, and what they were for was lost"] += 1
+            return
         self._report.orders += 1
         # One that could not be written is decided again with the next tick of the same bar.
         intent = next((each for each in derived if each.created_at == known.created_at), derived[0])

@@ -16,31 +16,21 @@ from openbell.domain.errors import JournalError
 from openbell.journal import Journal, JournalState, StoredParameters
 from openbell.journal.recorder import Recorder
 from openbell.runner import documents
-from openbell.runner.accountbook import AccountBook
-from openbell.runner.asking import PATIENCE_SECONDS, Asking
-from openbell.runner.assembly import Ground, calendar_of, dates_of, ground_of
-from openbell.runner.comparison import Comparison
+from openbell.runner.assembly import Ground, ground_of
 from openbell.runner.control import Control, understand, wanted_of
 from openbell.runner.custom import Workshop
-from openbell.runner.desk import Desk, Told
-from openbell.runner.evaluation import Evaluation
-from openbell.runner.exiting import Exits
-from openbell.runner.gate import Gate
+from openbell.runner.desk import Told
 from openbell.runner.leadership import Contender, Leadership
 from openbell.runner.ledger import Ledger
 from openbell.runner.lifecycle import Lifecycle
-from openbell.runner.limits import limits_of
-from openbell.runner.locking import Locking
 from openbell.runner.loops import Loops
 from openbell.runner.loss import JournalLoss
-from openbell.runner.pacer import Pacer
+from openbell.runner.parts import Parts
 from openbell.runner.pulse import Pulse
 from openbell.runner.recording import Recording
 from openbell.runner.replaying import ReplayLoop
 from openbell.runner.reporter import Reporter
-from openbell.runner.situation import DataState, Failures, Situation
 from openbell.runner.source import UNREACHABLE, Observed, Source
-from openbell.runner.supervisor import Supervisor
 from openbell.runner.view import View
 from openbell.telemetry.logs import LogTail
 from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
@@ -107,33 +97,30 @@ class Crew:
         self._could_run = False
         self._ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self.leadership = Leadership(contender, metrics, self.announce)
-        self.gate = Gate(self.leadership)
         self.ledger = ledger
-        self.desk = Desk(broker, journal, self.gate, ledger, clock, metrics)
-        self.desk.restore(state.open_intents, state.last_exits)
-        self.supervisor = Supervisor(self.gate, self.desk, ledger, clock, metrics, self.announce)
-        self.comparison = Comparison(broker, journal, self.desk, self.gate, ledger, clock, metrics, self.announce)
-        self.comparison.accept = loss.without_accepted
         self.workshop = Workshop(self._on_loaded)
-        self.situation = Situation(
-            clock=clock,
-            gate=self.gate,
-            fence=self.leadership,
-            desk=self.desk,
-            ledger=ledger,
-            supervisor=self.supervisor,
-            comparison=self.comparison,
-            data=DataState(),
-            failures=Failures(),
-            calendar=calendar_of(control.spec.market),
-            lease_holder=self.leadership.holder,
-            pacer=Pacer(is_used=ground.replay is None),
+        self.parts = Parts(
+            control,
+            broker,
+            ground.market,
+            clock,
+            journal,
+            state,
+            ledger,
+            owner,
+            self.leadership,
+            metrics,
+            self.announce,
+            lambda record: self.view.tell_signal(record),
             workshop=self.workshop,
+            lease_holder=self.leadership.holder,
+            is_replay=ground.replay is not None,
         )
-        self.locking = Locking(ledger, journal, clock, metrics, self.announce)
-        self.situation.locks = self.locking.active
-        self.account_book = AccountBook(ledger, journal, self.desk, dates_of(control.spec.market))
-        self.situation.account_book = self.account_book
+        self.gate, self.desk, self.supervisor = self.parts.gate, self.parts.desk, self.parts.supervisor
+        self.comparison, self.situation = self.parts.comparison, self.parts.situation
+        self.locking = self.parts.locking
+        self.evaluation, self.exits = self.parts.evaluation, self.parts.exits
+        self.comparison.accept = loss.without_accepted
         self.pulse = Pulse(SystemClock())
         self.lifecycle = Lifecycle(source, self.supervisor, options.data)
         self.view = View(
@@ -150,20 +137,6 @@ class Crew:
             recorder=recorder,
             hub=Hub(clock=clock, on_drop=lambda dropped: metrics.stream_dropped.inc(dropped)),
         )
-        self.exits = Exits(self.situation, ground.market, journal, clock, owner)
-        self.evaluation = Evaluation(
-            self.situation,
-            ground.market,
-            broker,
-            journal,
-            clock,
-            metrics,
-            owner,
-            self.view.tell_signal,
-            checks_freshness=ground.replay is None,
-            # A replay decides what a live run decides when nobody is late, however busy the machine is.
-            asking=Asking(self.workshop, patience_seconds=None if ground.replay else PATIENCE_SECONDS),
-        )
         self.recording = Recording(recorder)
         self.evaluation.recording = self.exits.recording = self.recording
         self.loops = Loops(self.situation, self.evaluation, self.exits, clock, metrics, self.recording)
@@ -174,8 +147,7 @@ class Crew:
             SystemClock(),
             metrics,
         )
-        self.evaluation.account_listeners += [self.account_book.on_account, self.locking.on_account]
-        self.desk.listeners += [self.account_book.on_told, self.locking.on_told, self._on_told, self.view.tell_order]
+        self.desk.listeners += [self._on_told, self.view.tell_order]
         self.view.close = self._close_position
 
     # -- changes -----------------------------------------------------------------------------------------------
@@ -223,19 +195,10 @@ class Crew:
         self._keep_parameters(control)
         if self._loss.confirm(control.scheduler.annotations):
             self.comparison.ask()
-        gate, spec = self.gate, control.spec
-        self.locking.adopt(spec.risk)
-        self.locking.take(control.scheduler.annotations)
-        self.account_book.adopt(limits_of(control), dates_of(spec.market))
-        gate.strategies = control.strategy_states()
-        gate.broker_required = spec.require_broker_connection
-        gate.state_is_stale = control.is_stale
-        gate.journal_lost = self._loss.is_open
-        self.situation.control = control
-        self.situation.calendar = calendar_of(spec.market)
+        self.gate.journal_lost = self._loss.is_open
+        self.parts.adopt(control)
         self.situation.lost_epoch = self._loss.known_epoch
         self.situation.known_epoch = max(self.situation.known_epoch, observed.known_epoch)
-        self.exits.adopt({name: entry.settings.exits for name, entry in control.entries.items()})
         self.loops.reschedule()
         self.loops.note_idle()
         if UNREACHABLE in observed.reasons:

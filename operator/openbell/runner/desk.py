@@ -82,6 +82,7 @@ class Desk:
         self._ended: set[str] = set()  # OCA groups of which we have cancelled an order
         self._refused_at: dict[str, float] = {}  # when the broker ended a position's protective order by itself
         self._last_exits: dict[str, IntentRecord] = {}
+        self._unwritten: dict[str, Position] = {}  # flat, while the journal still has the shares
         self._booked: set[str] = set()  # executions booked by this process, whether or not the journal could be written
         self._writing = Writing(gate, metrics)
         self._moved = asyncio.Event()
@@ -486,7 +487,8 @@ class Desk:
             position = self._ledger.positions.get(intent.position_id)
             is_first = flying is not None and intent.kind is IntentKind.ENTRY and record.filled == ZERO
             if position is None and not is_first:  # flat by now: its exits' numbers and its money go on
-                position = await self._writing.read(self._journal.position(intent.position_id))
+                position = self._unwritten.get(intent.position_id)
+                position = position or await self._writing.read(self._journal.position(intent.position_id))
             policy = decode_policy(intent.exits) if intent.exits else ExitPolicy()
             if intent.kind is IntentKind.PROTECTIVE and position is not None:
                 leg = Leg.STOP if intent.order_type is OrderType.STOP else Leg.TARGET
@@ -526,7 +528,7 @@ class Desk:
                 policy=now_kept.policy,
             )
             booked = replace(booked, position=kept)
-        self._ledger.put_position(booked.position)
+        self._put_position(booked.position)
         self._ledger.put_profit(booked.realized, fill)
         if closed is not None:
             self._forget(closed.position_id)
@@ -581,10 +583,17 @@ class Desk:
                 return self._journal.adjust_position(f"broker-flat:{position.position_id}", flat, closed)
 
             await self._writing.write(write, True, later=write)
-            self._ledger.put_position(flat)
+            self._put_position(flat)
             self._forget(position.position_id)
             self._ledger.put_trade(closed)
             log.warning("position.gone", position=position.position_id, symbol=position.symbol)
+
+    def _put_position(self, position: Position) -> None:
+        self._ledger.put_position(position)
+        if position.is_open or self._gate.journal_open:
+            self._unwritten.pop(position.position_id, None)
+        else:
+            self._unwritten[position.position_id] = position
 
     def _change(self, flying: InFlight, update: OrderUpdate) -> None:
         flying.record = after_update(flying.record, update, self._clock.now())

@@ -21,7 +21,7 @@ from openbell.domain.orders import Intent, IntentKind, IntentState, OrderType, S
 from openbell.domain.policies import encode_policy
 from openbell.domain.positions import ClosedTrade, ExitPolicy, Position
 from openbell.domain.reasons import ExitReason, HoldReason, Reason
-from openbell.engine.exits import Exit, exit_quantity, levels, next_rung, stepped, stop_reason
+from openbell.engine.exits import Exit, exit_quantity, levels, next_rung, shares_at_broker, stepped, stop_reason
 from openbell.engine.leaving import Leaving, decide_leaving
 from openbell.engine.recorded import ExitRecord
 from openbell.engine.tightening import renewed
@@ -119,13 +119,14 @@ class Exits:
         held = None if isinstance(answer, Unknown) else answer
         if held is not None:
             await self._compare_held(held, now)
+        shares = self._shares(held)
         # From here to the sending nothing awaits, so that no fill is booked between looking and keeping.
         ratcheted: list[Position] = []
         steps: list[tuple[Position, Step]] = []
         looks: list[tuple[ExitRecord, Leaving]] = []
         for position in ledger.open_positions():
             standing = situation.desk.standing(position.position_id)
-            record = self._record(position, standing, held, now)
+            record = self._record(position, standing, shares, now)
             leaving = decide_leaving(record) if is_open else None
             best = position.best_price if leaving is None else leaving.found.best_price
             if best != position.best_price and not situation.desk.is_going(position.position_id):
@@ -133,7 +134,7 @@ class Exits:
                 ledger.put_position(position)
                 if position.policy.trailing is not None:
                     ratcheted.append(position)
-            found = self._steps(position, standing, leaving, held, now) if gate.broker_connected else ()
+            found = self._steps(position, standing, leaving, shares, now) if gate.broker_connected else ()
             steps += [(position, step) for step in found]
             # One that is under way, or that something else has to be confirmed for first, is told as leaving.
             waits = isinstance(leaving, Leaving) and isinstance(leaving.found, Exit) and gate.broker_connected
@@ -181,7 +182,7 @@ class Exits:
     # -- deciding ----------------------------------------------------------------------------------------------
 
     def _record(
-        self, position: Position, standing: Standing, held: Mapping[str, Decimal] | None, now: datetime
+        self, position: Position, standing: Standing, shares: Mapping[str, Decimal] | None, now: datetime
     ) -> ExitRecord:
         """Everything that an exit of this position depends on now."""
         situation, name = self.situation, position.position_id
@@ -193,7 +194,7 @@ class Exits:
             position=position,
             quote=situation.ledger.quotes.get(position.symbol),
             session_close=situation.session_close(now),
-            held=None if held is None else held.get(position.symbol, ZERO),
+            held=None if shares is None else shares[name],
             flattening=situation.gate.flattening,
             asked=ExitReason.MANUAL if name in self._asked else situation.desk.postponed.get(name),
             carried=carried[0] if carried else None,
@@ -206,7 +207,7 @@ class Exits:
         position: Position,
         standing: Standing,
         leaving: Leaving | None,
-        held: Mapping[str, Decimal] | None,
+        shares: Mapping[str, Decimal] | None,
         now: datetime,
     ) -> tuple[Step, ...]:
         found = None if leaving is None else leaving.found
@@ -216,20 +217,27 @@ class Exits:
             due=found if isinstance(found, Exit) else None,
             is_urgent=leaving is not None and leaving.is_urgent,
             is_overdue=deadline is not None and now >= deadline,
-            cap=self._cap(position, held),
+            cap=self._cap(position, shares),
             now=self.clock.monotonic(),
         )
         return next_steps(look, standing)
 
-    def _cap(self, position: Position, held: Mapping[str, Decimal] | None) -> Decimal | None:
+    def _cap(self, position: Position, shares: Mapping[str, Decimal] | None) -> Decimal | None:
         """How many shares protective orders may be for; None while the broker's word is not certain."""
         if not self.situation.comparison.is_certain:
             return None
         ours = abs(position.quantity)
-        at_broker = ours if held is None else exit_quantity(position, held.get(position.symbol, ZERO))
+        at_broker = ours if shares is None else exit_quantity(position, shares[position.position_id])
         if at_broker >= ours:
             return ours
         return at_broker if self._short_seen.get(position.position_id, 0) >= CONFIRMATIONS else None
+
+    def _shares(self, held: Mapping[str, Decimal] | None) -> Mapping[str, Decimal] | None:
+        """What of the broker's shares is each lot's; None where its word is unknown."""
+        if held is None:
+            return None
+        lots, is_leaving = self.situation.ledger.open_positions(), self.situation.desk.is_leaving
+        return shares_at_broker(lots, held, {lot.position_id for lot in lots if is_leaving(lot.position_id)})
 
     def _has_protection(self) -> bool:
         return any(each.policy.broker_side for each in self.situation.ledger.open_positions())
@@ -320,12 +328,12 @@ class Exits:
 
     async def _compare_held(self, held: Mapping[str, Decimal], now: datetime) -> None:
         """Stop monitoring what the broker confirms, twice, that it no longer holds."""
-        desk = self.situation.desk
+        desk, shares = self.situation.desk, shares_at_broker(self.situation.ledger.open_positions(), held, ())
         for position in self.situation.ledger.open_positions():
             name, at_broker = position.position_id, held.get(position.symbol, ZERO)
             if desk.is_leaving(name):
                 continue
-            is_short = exit_quantity(position, at_broker) < abs(position.quantity)
+            is_short = exit_quantity(position, shares.get(name, ZERO)) < abs(position.quantity)
             _count(self._short_seen, name, is_short)
             if _count(self._flat_seen, name, at_broker == ZERO) < CONFIRMATIONS:
                 continue

@@ -13,6 +13,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,19 @@ def prepare_folder(root: Path, identity: str) -> tuple[Path, ReplayResult]:
         return folder, ReplayResult()
     stored: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return folder, ReplayResult(**stored)
+
+
+async def follow_split(situation: Situation, exits: Exits, each: Split, now: datetime) -> None:
+    """Apply a split that the broker has applied: orders under way, open lots with their levels, journal and trail."""
+    await situation.desk.split(each.symbol, each.ratio)
+    if exits.recording is not None:
+        exits.recording.split(now, each.symbol, each.ratio)
+    for position in situation.ledger.open_positions():
+        if position.symbol == each.symbol:
+            after = split_position(position, each.ratio)
+            name = f"split:{position.position_id}:{each.date.isoformat()}"
+            await exits.journal.adjust_position(name, after, ratio=each.ratio)
+            situation.ledger.put_position(after)
 
 
 class ReplayLoop:
@@ -196,15 +210,7 @@ class ReplayLoop:
 
     async def _split(self, each: Split) -> None:
         self._broker.apply_split(each.symbol, each.date, each.ratio)
-        await self._situation.desk.split(each.symbol, each.ratio)
-        if self._exits.recording is not None:
-            self._exits.recording.split(self._clock.now(), each.symbol, each.ratio)
-        for position in self._situation.ledger.open_positions():
-            if position.symbol == each.symbol:
-                after = split_position(position, each.ratio)
-                name = f"split:{position.position_id}:{each.date.isoformat()}"
-                await self._exits.journal.adjust_position(name, after, ratio=each.ratio)
-                self._situation.ledger.put_position(after)
+        await follow_split(self._situation, self._exits, each, self._clock.now())
 
     async def _stand_still(self) -> None:
         """Wait while nothing may be traded. Between steps the broker's events are all taken in."""

@@ -30,6 +30,7 @@ from openbell.engine.exits import (
     protective_reason,
     ratchet,
     remainders,
+    shares_at_broker,
     stop_reason,
     touch,
 )
@@ -443,3 +444,28 @@ def test_a_short_lots_trailing_stop_lies_below_its_stop() -> None:
     short = make_position(quantity=Decimal(-10), policy=ExitPolicy(trailing=TrailingStop(0, 0.01)))
     assert protective_reason(short, Decimal("101.9"), Leg.STOP) is ExitReason.TRAILING_STOP
     assert protective_reason(short, Decimal(102), Leg.STOP) is ExitReason.STOP_LOSS
+
+
+def test_lots_of_a_symbol_share_what_the_broker_has_of_it_the_older_first() -> None:
+    younger = make_position("a", opened_at=at(1))
+    older, other = make_position("b"), make_position("c", symbol="MSFT")
+    held = {"AAPL": Decimal(12), "MSFT": Decimal(30)}
+    assert shares_at_broker([younger, older, other], held, ()) == {"p-b": 10, "p-c": 10, "p-a": 2}
+
+
+def test_a_lot_that_is_being_left_keeps_its_shares_before_all_others() -> None:
+    lots = [make_position("a", quantity=Decimal(-10)), make_position("b", quantity=Decimal(-10), opened_at=at(1))]
+    assert shares_at_broker(lots, {"AAPL": Decimal(-10)}, {"p-b"}) == {"p-a": 0, "p-b": -10}
+
+
+@pytest.mark.parametrize("held", [{}, {"AAPL": Decimal(-5)}])
+def test_a_lot_has_no_share_in_nothing_and_none_in_the_other_direction(held: dict[str, Decimal]) -> None:
+    assert shares_at_broker([LONG], held, ()) == {"p-a": 0}
+
+
+@given(st.lists(st.integers(1, 30), max_size=5), st.integers(-40, 100), st.sets(st.integers(0, 4)))
+def test_all_lots_together_never_share_out_more_than_there_is(sizes: list[int], held: int, leaving: set[int]) -> None:
+    lots = [make_position(str(number), quantity=Decimal(size)) for number, size in enumerate(sizes)]
+    shares = shares_at_broker(lots, {"AAPL": Decimal(held)}, {f"p-{number}" for number in leaving})
+    assert sum(shares.values()) == max(0, min(held, sum(sizes)))
+    assert all(0 <= shares[lot.position_id] <= lot.quantity for lot in lots)

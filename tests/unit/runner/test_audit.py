@@ -18,6 +18,7 @@ import pytest
 from fakes.recorded import FALLING, RISING, Story, told
 from fakes.trading import scheduler_manifest, strategy_manifest
 from fakes.values import at, make_signal
+from openbell.domain.orders import IntentKind
 from openbell.domain.signals import Signal
 from openbell.domain.state import TradingState
 from openbell.engine.trail import Note, TrailKind
@@ -321,3 +322,16 @@ async def test_what_changes_after_a_tick_does_not_change_what_was_recorded(folde
     held.set()
     await story.end()
     assert sentences(story.audit()) == []
+
+
+async def test_an_exit_that_was_taken_up_from_the_broker_is_untested_for_its_reason_is_lost(folder: Path) -> None:
+    story = await told(folder)
+    story.intents = tuple(
+        replace(each, intent=replace(each.intent, reason="UNRECORDED", epoch=9, reference_price=Decimal(1)))
+        if each.intent.kind is IntentKind.EXIT
+        else each
+        for each in story.intents
+    )
+    found = story.audit()
+    assert sentences(found) == []
+    assert sum(found.untested.values()) == 2

@@ -484,3 +484,18 @@ async def test_a_part_of_an_exit_counts_today_and_what_was_realised_on_earlier_d
     assert not world.ledger.positions
     assert world.ledger.realized_today == 3 * 5 + 3 * 10 - 2
     assert world.ledger.realized_today == await world.journal.realized_pnl(at(3600))
+
+
+async def test_a_late_fill_on_a_full_disk_does_not_bring_back_what_was_sold(world: World) -> None:
+    await world.desk.place([make_intent("a", quantity=Decimal(15))])
+    await world.desk.on_fill(make_fill("x1", quantity=Decimal(10)))
+    await world.desk.place([make_intent("e", kind=IntentKind.EXIT, side=Side.SELL, position_id="p-a", reason="SIGNAL")])
+    world.journal.is_failing = True
+    await world.desk.on_fill(make_fill("x2", "e", side=Side.SELL, quantity=Decimal(10)))
+    assert world.ledger.positions == {}
+    world.journal.is_failing = False
+    await world.desk.on_fill(make_fill("x3", quantity=Decimal(5)))
+    assert world.ledger.positions["p-a"].quantity == 5
+    kept = await world.journal.position("p-a")
+    assert kept is not None
+    assert kept.quantity == 5

@@ -69,6 +69,17 @@ async def test_never_more_is_sold_than_the_broker_holds(holding: World) -> None:
     assert holding.broker.sent[0].quantity == 3
 
 
+async def test_two_lots_of_a_symbol_never_sell_the_same_shares(holding: World) -> None:
+    await holding.hold("b", strategy="fade")
+    holding.broker.sent.clear()
+    holding.broker.says(AAPL=14)  # somebody has sold six by hand
+    holding.market.prices["AAPL"] = 97.0
+    await holding.exits.check()
+    assert sum(intent.quantity for intent in holding.broker.sent) == 14
+    await holding.exits.check()
+    assert len(holding.broker.sent) == 2
+
+
 async def test_an_unknown_position_at_the_broker_does_not_stop_an_exit(holding: World) -> None:
     holding.broker.mute()
     holding.market.prices["AAPL"] = 97.0
