@@ -8,7 +8,7 @@ from typing import Any
 
 from openbell.domain.orders import Fill, Intent, IntentKind, IntentState
 from openbell.journal import IntentRecord, Journal, writes
-from openbell.runner import crew, desk, fence, next_steps
+from openbell.runner import crew, desk, fence
 from openbell.runner.comparison import Comparison
 from openbell.runner.desk import Desk
 from openbell.runner.inflight import Standing
@@ -161,30 +161,6 @@ def exit_beside_the_protective_orders() -> None:
     Standing.joinable = property(lambda self: "")  # type: ignore[assignment,method-assign]
 
 
-def protect_again_without_confirmation() -> None:
-    """A protective order counts as gone once its cancel was asked for, and another takes its place."""
-    reducing = Desk._reducing
-
-    def gone(self: Desk, position_id: str) -> list[Any]:
-        return [flying for flying in reducing(self, position_id) if flying.cancel_asked_at is None]
-
-    adjust, keep = next_steps._adjust, next_steps._keep
-
-    def kept(look: Any, standing: Any, lost: Any, most: Any) -> Any:
-        steps = keep(look, standing, lost, most)
-        return tuple(desk.replace(each, group=None) if isinstance(each, next_steps.Protect) else each for each in steps)
-
-    def replaced(look: Any, leg: Any, quantity: Any, price: Any) -> Any:
-        steps = adjust(look, leg, quantity, price)
-        return tuple(
-            next_steps.Cancel(step.order_ref) if isinstance(step, next_steps.Modify) else step for step in steps
-        )
-
-    Desk._reducing = gone  # type: ignore[method-assign]
-    next_steps._adjust = replaced
-    next_steps._keep = kept
-
-
 def escalate_without_confirmation() -> None:
     """A limit order that was told to go counts as gone: the market order does not wait for the broker's word."""
     reducing = Desk._reducing
@@ -220,9 +196,6 @@ BUGS: dict[str, Bug] = {
     "book-every-telling": Bug(book_every_telling, faults=("duplicate-fills:every=2",)),
     "exit-beside-the-protective-orders": Bug(
         exit_beside_the_protective_orders, venue=("--poll-seconds", "2.5"), trades=10
-    ),
-    "protect-again-without-confirmation": Bug(
-        protect_again_without_confirmation, faults=("lose-cancel:every=2",), trades=10
     ),
     "escalate-without-confirmation": Bug(
         escalate_without_confirmation,

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from fakes.leaving_at_random import LeftAtRandom
-from openbell.domain.orders import IntentKind, IntentState
 from openbell.runner import next_steps
 from openbell.runner.comparison import Comparison
 from openbell.runner.desk import Desk
@@ -109,20 +108,6 @@ def leave_twice_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Desk, "_reducing", seen)
 
 
-def follow_a_limit_order_that_still_waits(patch: pytest.MonkeyPatch) -> None:
-    """A limit order that has had its time counts as over, whatever the broker says of it."""
-    standing = Desk.standing
-
-    def impatient(self: Desk, position_id: str) -> Standing:
-        found = standing(self, position_id)
-        leaving = found.exit
-        if leaving is None or leaving.cancel_asked_at is None or leaving.intent.kind is not IntentKind.EXIT:
-            return found
-        return replace(found, exit=None, last=replace(leaving.record, state=IntentState.CANCELLED))
-
-    patch.setattr(Desk, "standing", impatient)
-
-
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "plant",
@@ -133,7 +118,6 @@ def follow_a_limit_order_that_still_waits(patch: pytest.MonkeyPatch) -> None:
         take_any_word_for_the_answer_to_a_change,
         begin_without_asking_the_broker,
         leave_twice_at_once,
-        follow_a_limit_order_that_still_waits,
     ],
 )
 def test_a_planted_bug_does_not_survive(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
