@@ -136,6 +136,9 @@ class TradedAtRandom(RuleBasedStateMachine):
     def a_share_is_split_in_two(self, symbol: str) -> None:
         self.venue.split(symbol, Decimal(2))
         self.split_factor[symbol] *= 2
+        for ref, (arrived, request) in self.sent.items():
+            if request.symbol == symbol:
+                self.sent[ref] = arrived, _halved(request)
         for fills in self.fills.values():
             fills[:] = [
                 replace(fill, quantity=fill.quantity * 2, price=fill.price / 2) if fill.symbol == symbol else fill
@@ -174,3 +177,13 @@ class TradedAtRandom(RuleBasedStateMachine):
     def execution_ids_are_unique(self) -> None:
         identities = [fill.execution_id for fills in self.fills.values() for fill in fills]
         assert len(identities) == len(set(identities))
+
+
+def _halved(request: OrderRequest) -> OrderRequest:
+    """The order for twice the shares at half the price."""
+    return replace(
+        request,
+        quantity=request.quantity * 2,
+        limit_price=None if request.limit_price is None else request.limit_price / 2,
+        stop_price=None if request.stop_price is None else request.stop_price / 2,
+    )
