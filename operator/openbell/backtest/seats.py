@@ -12,7 +12,7 @@ from openbell.domain.money import ZERO
 from openbell.domain.signals import Signal
 from openbell.engine.tightening import Tightening
 from openbell.runner.asking import asked_to_exit, checked
-from openbell.runner.control import StrategyEntry
+from openbell.runner.entry import StrategyEntry
 from openbell.strategies.api import Context, DataNeeds, HeldPosition, StrategyParams, has_exit
 
 

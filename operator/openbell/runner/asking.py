@@ -18,8 +18,8 @@ from openbell.domain.reasons import Reason
 from openbell.domain.signals import Action, Signal
 from openbell.engine.tightening import Holdings, Tightening
 from openbell.engine.trail import Silence
-from openbell.runner.control import StrategyEntry
 from openbell.runner.custom import Loaded, Workshop
+from openbell.runner.entry import StrategyEntry
 from openbell.runner.worker import WorkerError
 from openbell.strategies.api import Context, DataNeeds, ExitSignal, Strategy, has_exit
 

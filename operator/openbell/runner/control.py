@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 from openbell.domain.errors import ManifestError
 from openbell.domain.state import TradingState
@@ -15,37 +14,12 @@ from openbell.resources.load import Manifest
 from openbell.resources.policies import PausedExits, PausedOrders, StoppedPositions
 from openbell.resources.scheduler import SchedulerSpec
 from openbell.resources.strategy import StrategySpec, StrategyType
-from openbell.runner.custom import Code, CustomParams, CustomStrategy, Refusal
+from openbell.runner.custom import CustomParams, CustomStrategy
+from openbell.runner.entry import Code, Refusal, StrategyEntry
 from openbell.runner.source import Observed
 from openbell.runner.sources import ConfigMaps, SourceMissingError, SourceUnreadError, code_of
 from openbell.runner.supervisor import Wanted
-from openbell.strategies.api import Strategy, StrategyParams
 from openbell.strategies.loader import parameters_hash, strategy_for, validate_parameters
-
-
-@dataclass(frozen=True, slots=True)
-class StrategyEntry:
-    """One strategy as it runs. `problem` says why it does not, or why older parameters are in force.
-
-    A custom one has its `code`, which a worker runs, or the `refusal` of a source that is not there; `fallback` are the
-    parameters with which it last ran, for when its class refuses the new ones.
-    """
-
-    name: str
-    generation: int
-    spec: StrategySpec
-    settings: StrategySettings
-    strategy: Strategy[Any]
-    parameters: StrategyParams
-    parameters_hash: str
-    problem: str = ""
-    code: Code | None = None
-    refusal: Refusal | None = None
-    fallback: Mapping[str, Any] | None = None
-
-    @property
-    def is_custom(self) -> bool:
-        return self.spec.type is StrategyType.CUSTOM
 
 
 @dataclass(frozen=True, slots=True)

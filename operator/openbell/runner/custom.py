@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 from pydantic import ConfigDict
 
 from openbell.domain.bars import BarSeries
 from openbell.domain.signals import Action, Signal
+from openbell.runner.entry import Code, Refusal, StrategyEntry
 from openbell.runner.wire import WireError, columns_of
 from openbell.runner.worker import Worker, WorkerError
 from openbell.strategies.api import Context, DataNeeds, ExitSignal, HeldPosition, Strategy, StrategyParams
 from openbell.strategies.loader import hash_of
-
-if TYPE_CHECKING:
-    from openbell.runner.control import StrategyEntry
 
 log = structlog.get_logger("openbell.custom")
 
@@ -31,21 +28,6 @@ MAX_VERSION = 64  # characters
 MAX_TEXT = 1000  # characters of what a worker says for people
 MAX_SCHEMA = 16_384
 """Characters of JSON: a longer schema is not published. A resource holds about a million bytes in all."""
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A class: of a module's text, or (without text) of a module in the image. `where` names the place for people."""
-
-    where: str
-    class_name: str
-    text: str | None = None
-
-    @property
-    def digest(self) -> str:
-        """Changes with the class's place and text."""
-        content = "\\0".join((self.where, self.class_name, self.text or ""))
-        return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 class CustomParams(StrategyParams):
@@ -78,14 +60,6 @@ class Loaded:
     schema: Mapping[str, Any] | None
     needs: DataNeeds
     problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a class is not run until a person acts: a word and a sentence."""
-
-    reason: str
-    sentence: str
 
 
 @dataclass(frozen=True, slots=True)

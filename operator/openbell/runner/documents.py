@@ -13,7 +13,7 @@ from openbell.domain.statistics import Counters
 from openbell.resources import scheduler, strategy
 from openbell.resources.conditions import Condition
 from openbell.risk.locks import Lock
-from openbell.runner.control import StrategyEntry
+from openbell.runner.entry import StrategyEntry
 from openbell.runner.ledger import SignalRecord, summarise
 from openbell.runner.situation import Situation
 

@@ -30,8 +30,9 @@ from openbell.market.base import MarketData
 from openbell.market.calendar import RESOLUTION
 from openbell.resources.policies import SizingSpec
 from openbell.runner.asking import Asking, Opinion, SeriesKey, silences_of
-from openbell.runner.control import Control, StrategyEntry
+from openbell.runner.control import Control
 from openbell.runner.custom import Workshop
+from openbell.runner.entry import StrategyEntry
 from openbell.runner.ledger import SignalRecord, Tally
 from openbell.runner.limits import limits_of
 from openbell.runner.next_steps import was_in_vain

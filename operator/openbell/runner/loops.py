@@ -12,7 +12,7 @@ from openbell.domain.errors import NotLeadingError, OpenbellError, StaleEpochErr
 from openbell.domain.reasons import Reason
 from openbell.domain.state import TradingState
 from openbell.market.calendar import next_tick
-from openbell.runner.control import StrategyEntry
+from openbell.runner.entry import StrategyEntry
 from openbell.runner.evaluation import Evaluation
 from openbell.runner.exiting import Exits
 from openbell.runner.recording import Recording

@@ -9,7 +9,8 @@ from typing import TypeAlias
 from openbell.domain.bars import BarSeries
 from openbell.engine.pacing import Pace, next_interval, variance_ratio
 from openbell.resources.scheduler import SchedulerSpec
-from openbell.runner.control import Control, StrategyEntry
+from openbell.runner.control import Control
+from openbell.runner.entry import StrategyEntry
 
 SeriesKey: TypeAlias = tuple[str, int]
 """Symbol and seconds of a bar."""

@@ -27,7 +27,8 @@ from openbell.journal.recorder import Recorder, Told
 from openbell.resources.common import API_VERSION
 from openbell.resources.strategy import KIND
 from openbell.risk.view import RiskLimits, RiskView
-from openbell.runner.control import Control, StrategyEntry
+from openbell.runner.control import Control
+from openbell.runner.entry import StrategyEntry
 
 T = TypeVar("T", Tick, RiskView)
 

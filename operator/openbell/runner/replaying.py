@@ -30,8 +30,9 @@ from openbell.engine.digest import NO_TRADES, TradeDigest
 from openbell.engine.portfolio import split as split_position
 from openbell.market.recorded import Split
 from openbell.market.replay import BarsStep, CloseStep, OpenStep, PathStep, RepeatStep, ReplayDriver, SplitStep
-from openbell.runner.control import Control, StrategyEntry
+from openbell.runner.control import Control
 from openbell.runner.desk import Told
+from openbell.runner.entry import StrategyEntry
 from openbell.runner.evaluation import Evaluation
 from openbell.runner.exiting import Exits
 from openbell.runner.situation import Situation

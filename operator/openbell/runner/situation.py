@@ -22,9 +22,10 @@ from openbell.resources.scheduler import SchedulerSpec
 from openbell.risk.locks import Lock
 from openbell.runner.accountbook import AccountBook
 from openbell.runner.comparison import Comparison
-from openbell.runner.control import Control, StrategyEntry
-from openbell.runner.custom import Refusal, Workshop
+from openbell.runner.control import Control
+from openbell.runner.custom import Workshop
 from openbell.runner.desk import Desk
+from openbell.runner.entry import Refusal, StrategyEntry
 from openbell.runner.gate import Fence, Gate
 from openbell.runner.ledger import Ledger
 from openbell.runner.loss import CONFIRM_ANNOTATION

@@ -9,7 +9,7 @@ from typing import Any
 from openbell.domain.errors import ManifestError
 from openbell.resources.load import Manifest
 from openbell.resources.strategy import SourceType, StrategySpec
-from openbell.runner.custom import Code
+from openbell.runner.entry import Code
 
 Texts = Mapping[str, str]
 CONFIG_MAP = "ConfigMap"

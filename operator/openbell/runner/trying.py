@@ -17,8 +17,8 @@ from openbell.market.synthetic import SyntheticMarket
 from openbell.resources.scheduler import SchedulerSpec
 from openbell.resources.surroundings import MarketDataType
 from openbell.runner.assembly import calendar_of, find_dataset
-from openbell.runner.control import StrategyEntry
 from openbell.runner.custom import Bench, job_of
+from openbell.runner.entry import StrategyEntry
 from openbell.runner.worker import Worker, WorkerError
 from openbell.strategies.checks import check_strategy
 

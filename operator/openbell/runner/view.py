@@ -23,8 +23,8 @@ from openbell.resources import strategy as strategy_kind
 from openbell.resources.common import API_VERSION
 from openbell.risk.locks import Lock
 from openbell.runner.accounting import Accounts
-from openbell.runner.control import StrategyEntry
 from openbell.runner.desk import Told
+from openbell.runner.entry import StrategyEntry
 from openbell.runner.ledger import SignalRecord
 from openbell.runner.lifecycle import Lifecycle
 from openbell.runner.locking import Locking, LockNotFoundError

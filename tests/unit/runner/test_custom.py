@@ -24,9 +24,10 @@ from openbell.engine.exits import levels
 from openbell.journal import StoredParameters
 from openbell.resources.load import Manifest
 from openbell.runner.asking import Asking, ask, contexts_of, deadline
-from openbell.runner.control import Control, StrategyEntry, understand
+from openbell.runner.control import Control, understand
 from openbell.runner.custom import Loaded, Workshop, signal_of
 from openbell.runner.documents import all_documents
+from openbell.runner.entry import StrategyEntry
 from openbell.runner.evaluation import Evaluation
 from openbell.runner.source import Observed
 from openbell.runner.sources import ConfigMaps

@@ -16,7 +16,7 @@ from fakes.trading import World, scheduler_manifest, strategy_manifest
 from fakes.values import T0, at
 from openbell.domain.bars import Bar, BarSeries
 from openbell.market.calendar import calendar_for
-from openbell.runner.control import StrategyEntry
+from openbell.runner.entry import StrategyEntry
 from openbell.runner.loops import Loops
 
 STEP = 0.5

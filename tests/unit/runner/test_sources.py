@@ -16,7 +16,7 @@ from openbell.kube.resources import Resource
 from openbell.kube.watch import WatchEvent, WatchType
 from openbell.resources.load import parse_manifest
 from openbell.resources.strategy import StrategySpec
-from openbell.runner.custom import Code
+from openbell.runner.entry import Code
 from openbell.runner.settings import SchedulerVariables
 from openbell.runner.source import KubeSource, Observed
 from openbell.runner.sources import (
