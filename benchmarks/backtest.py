@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
+# The measuring environment has the packages of the image and not this project: it is taken from this checkout.
 sys.path.insert(0, str(ROOT / "operator"))
 
 from openbell.backtest.proof import Proofs  # noqa: E402
