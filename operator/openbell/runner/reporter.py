@@ -11,6 +11,7 @@ import structlog
 
 from openbell.domain.clock import Clock
 from openbell.domain.errors import OpenbellError
+from openbell.kube.resources import TRADING_SCHEDULERS
 from openbell.runner.source import Source
 from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
 
@@ -71,6 +72,11 @@ class Reporter:
         wanted = self._build()
         for key in [key for key in self._written if key not in wanted]:
             del self._written[key]
+        # What a strategy says follows from what its scheduler may do: the two are never told of different moments.
+        everything = everything or any(
+            kind == TRADING_SCHEDULERS.kind and self._is_transition((kind, name), status)
+            for (kind, name), status in wanted.items()
+        )
         done = True
         for key, status in wanted.items():
             if self._is_due(key, status, everything=everything):
@@ -83,8 +89,12 @@ class Reporter:
             return True
         if last.status == status:
             return False
-        is_transition = _transitive(last.status) != _transitive(status)
-        return everything or is_transition or self._clock.monotonic() - last.at >= COALESCE_SECONDS
+        is_old = self._clock.monotonic() - last.at >= COALESCE_SECONDS
+        return everything or is_old or self._is_transition(key, status)
+
+    def _is_transition(self, key: Key, status: Mapping[str, Any]) -> bool:
+        last = self._written.get(key)
+        return last is None or _transitive(last.status) != _transitive(status)
 
     async def _write(self, key: Key, status: Mapping[str, Any]) -> bool:
         kind, name = key
@@ -93,6 +103,7 @@ class Reporter:
         except OpenbellError as error:
             self._metrics.errors.labels(ErrorKind.CLUSTER.value).inc()
             log.warning("status.not-written", kind=kind, name=name, error=str(error))
+            self._written.pop(key, None)  # what stands there now is not known: written again whatever changes
             return False
         self._written[key] = _Written(status, self._clock.monotonic())
         return True

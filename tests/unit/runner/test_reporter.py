@@ -76,6 +76,32 @@ async def test_the_first_status_is_written_at_once(desk: Desk) -> None:
     assert desk.statuses.written == [("main", desk.wanted[MAIN])]
 
 
+async def test_a_transition_of_the_scheduler_tells_its_strategies_too(desk: Desk) -> None:
+    desk.wanted[TREND] = status(why="the scheduler: waiting for the lease")
+    await desk.reporter.write_due()
+
+    desk.wanted[TREND] = status(why="evaluating every 1 s")
+    assert await desk.reporter.write_due()
+    assert desk.statuses.names == ["main", "trend"]
+
+    desk.wanted[MAIN] = status(canRun=False)
+    assert await desk.reporter.write_due()
+    assert desk.statuses.names == ["main", "trend", "main", "trend"]
+
+
+async def test_a_strategy_that_could_not_be_told_is_told_at_the_next_try(desk: Desk) -> None:
+    desk.wanted[TREND] = status(why="the scheduler: waiting for the lease")
+    await desk.reporter.write_due()
+    desk.wanted |= {MAIN: status(canRun=False), TREND: status(why="evaluating every 1 s")}
+    desk.statuses.away = {"trend"}
+    assert not await desk.reporter.write_due()
+
+    desk.statuses.away = set()
+    assert await desk.reporter.write_due()
+
+    assert desk.statuses.names == ["main", "trend", "main", "trend"]
+
+
 async def test_what_has_not_changed_is_never_written_again(desk: Desk) -> None:
     await desk.reporter.write_due()
     desk.clock.set(at(3600))
