@@ -51,6 +51,7 @@ def new_journal(folder: Path) -> None:
     """A journal in which nothing is written yet; making its tables costs more than a whole history."""
     (folder / "journal.db").write_bytes(_empty_journal())
     (folder / "reserve").touch()
+    (folder / "unwritten").write_bytes(b"0")
 
 
 class KilledError(BaseException):
@@ -104,8 +105,8 @@ class WatchedJournal(Journal):
     is_full: Callable[[], bool]
     is_dead = False
 
-    def __init__(self, lock: FolderLock, thread: ThreadPoolExecutor, connection: Connection, clock: Any) -> None:
-        super().__init__(lock, thread, connection, clock)
+    def __init__(self, lock: FolderLock, thread: ThreadPoolExecutor, connection: Connection, *rest: Any) -> None:
+        super().__init__(lock, thread, connection, *rest)
         thread.shutdown()
         self._thread = Inline()
         # What SQLAlchemy has compiled is kept by the dialect's identity: it is the same in every life.

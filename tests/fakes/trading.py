@@ -62,8 +62,8 @@ class FakeFence:
 class FlakyJournal(Journal):
     """The journal, on a disk that a test fills (`is_failing`). `calls` names what was asked of it."""
 
-    def __init__(self, lock: FolderLock, thread: ThreadPoolExecutor, connection: Connection, clock: object) -> None:
-        super().__init__(lock, thread, connection, clock)  # type: ignore[arg-type]
+    def __init__(self, lock: FolderLock, thread: ThreadPoolExecutor, connection: Connection, *rest: Any) -> None:
+        super().__init__(lock, thread, connection, *rest)
         self.is_failing = False
         self.is_inline = False  # no thread: in a test that does thousands of writes its turns would cost the most
         self.calls: list[str] = []

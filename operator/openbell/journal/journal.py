@@ -26,6 +26,7 @@ from openbell.journal.filesystem import network_filesystem
 from openbell.journal.killpoints import reach
 from openbell.journal.lock import FolderLock
 from openbell.journal.recovery import Recovery, recover
+from openbell.journal.unwritten import Unwritten
 from openbell.journal.values import Bookings, IntentRecord, JournalIdentity, JournalState, RoundTrips
 from openbell.risk.intraday_margin import Deficit
 from openbell.risk.locks import Lock
@@ -40,12 +41,20 @@ class Journal:
     not take a write back: it may still be committed, and doing it again changes nothing.
     """
 
-    def __init__(self, lock: FolderLock, thread: ThreadPoolExecutor, connection: Connection, clock: Clock) -> None:
+    def __init__(
+        self,
+        lock: FolderLock,
+        thread: ThreadPoolExecutor,
+        connection: Connection,
+        clock: Clock,
+        unwritten: Unwritten,
+    ) -> None:
         self._lock = lock
         self._thread = thread
         self._connection = connection
         self._clock = clock
         self._closed = False
+        self.unwritten = unwritten
 
     @classmethod
     def open(cls, folder: Path, *, clock: Clock) -> Journal:
@@ -62,6 +71,7 @@ class Journal:
                 "where locks do not hold; use a volume on a local disk"
             )
         lock = FolderLock(folder)
+        is_new = not (folder / FILE).exists()
         thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
 
         def start() -> Connection:
@@ -83,11 +93,12 @@ class Journal:
                     raise
                 connection = thread.submit(start).result()
             reserve.keep(folder)
+            unwritten = Unwritten(folder, is_new=is_new)
         except BaseException:
             thread.shutdown()
             lock.release()
             raise
-        return cls(lock, thread, connection, clock)
+        return cls(lock, thread, connection, clock, unwritten)
 
     def close(self) -> None:
         """Finish what was begun, close the file, then let the folder go."""

@@ -116,7 +116,7 @@ class Comparison:
         Whether it has answered everything and there was nothing new in it.
         """
         async with self._comparing:
-            booked, question_at = self._desk.bookings, self._clock.monotonic()
+            booked, question_at, asked_at = self._desk.bookings, self._clock.monotonic(), self._clock.now()
             try:
                 found = self.accept(await self._ask())
             except StaleEpochError:
@@ -137,8 +137,11 @@ class Comparison:
                 self._due.set()  # a position that is known only now may have sent them: look again, before any exit
                 self._not_in_sync("Comparing", "orders of a position that was not known are looked up")
                 return False
-            self._note_answer(found)
+            self._note_answer(found, asked_at)
             if found.unrecorded:
+                return False
+            if self._journal.unwritten.is_inherited:
+                self._not_in_sync("Comparing", "an order that was not written down may still be on its way")
                 return False
             if found.differences and self._desk.bookings != booked:
                 self._due.set()  # a fill came between the answers, which explains a difference: look again
@@ -178,6 +181,8 @@ class Comparison:
         if found.is_in_sync:
             if not self._gate.in_sync:
                 log.info("broker.in-sync")
+            if self._gate.journal_open:
+                self._journal.unwritten.clear()
             self._gate.in_sync = True
             self.reason, self.why = "InSync", "orders and positions agree with the broker"
             self._announce()
@@ -206,24 +211,35 @@ class Comparison:
         log.warning("broker.not-in-sync", reason=reason, why=why)
         self._announce()
 
-    def _note_answer(self, found: Recovery) -> None:
-        if not found.unknown and (self._gate.fence.holds() or not found.unrecorded):
+    def _note_answer(self, found: Recovery, asked_at: datetime) -> None:
+        if found.unknown or (found.unrecorded and not self._gate.fence.holds()):
+            return
+        if asked_at >= self._connected_at + SETTLING:
+            self._journal.unwritten.settle()
+        if not self._journal.unwritten.is_inherited:
             self.answered.set()
             self.is_certain = self._broker.is_connected and not found.unrecorded
 
-    async def first_answer(self) -> None:
-        """Return once this process has compared, or has waited long enough for it.
+    async def first_answer(self) -> bool:
+        """Whether exits may go on: this process has compared, or has waited long enough for it.
 
-        A process before this one may have sent an exit that it could not write down; only the broker knows of it.
+        A process before this one may have sent an exit that it could not write down; only the broker knows of it. Where
+        it left its mark that it could not write, the broker's word is waited for, and for as long as such an order may
+        be on its way: the same exit twice would be a new position, and without a limit.
         """
         if self.answered.is_set():
-            return
+            return True
+        is_marked = self._journal.unwritten.is_inherited
         try:
-            async with asyncio.timeout(FIRST_ANSWER_SECONDS):
+            async with asyncio.timeout(FIRST_ANSWER_SECONDS + (SETTLING.total_seconds() if is_marked else 0.0)):
                 await self.answered.wait()
         except TimeoutError:
+            if self._journal.unwritten.is_inherited:
+                log.warning("exits.held", why=self.why)
+                return False
             log.warning("exits.not-compared", why=self.why)
             self.answered.set()
+        return True
 
     async def held_by_broker(self) -> dict[str, Decimal] | Unknown:
         """What the broker holds by symbol, for the limit on exits; Unknown where it does not answer."""

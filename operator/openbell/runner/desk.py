@@ -84,7 +84,7 @@ class Desk:
         self._last_exits: dict[str, IntentRecord] = {}
         self._unwritten: dict[str, Position] = {}  # flat, while the journal still has the shares
         self._booked: set[str] = set()  # executions booked by this process, whether or not the journal could be written
-        self._writing = Writing(gate, metrics)
+        self._writing = Writing(gate, metrics, journal.unwritten)
         self._moved = asyncio.Event()
         self.bookings = 0
         self.postponed: dict[str, ExitReason] = {}  # exits that wait until protective orders are gone

@@ -111,8 +111,9 @@ class Exits:
             self._not_looked(now, blocked or Reason.MARKET_CLOSED)
         if not ledger.positions or blocked is not None or not (is_open or self._has_protection()):
             return
-        if gate.broker_connected:
-            await situation.comparison.first_answer()
+        if gate.broker_connected and not await situation.comparison.first_answer():
+            self._not_looked(now, Reason.RECONCILING)
+            return
         if is_open:
             await situation.read_quotes(self.market, {each.symbol for each in ledger.open_positions()}, now)
         answer = await situation.comparison.held_by_broker()

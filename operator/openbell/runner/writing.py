@@ -10,6 +10,7 @@ from typing import TypeVar
 import structlog
 
 from openbell.domain.errors import JournalError, StaleEpochError
+from openbell.journal.unwritten import Unwritten
 from openbell.runner.gate import Gate
 from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
 
@@ -21,8 +22,9 @@ T = TypeVar("T")
 class Writing:
     """Closes the gate for entries while the journal cannot be written, and opens it when it can be again."""
 
-    def __init__(self, gate: Gate, metrics: RunnerMetrics) -> None:
+    def __init__(self, gate: Gate, metrics: RunnerMetrics, unwritten: Unwritten) -> None:
         self._gate = gate
+        self._unwritten = unwritten
         self._metrics = metrics
         self._missed: deque[Callable[[], Awaitable[object]]] = deque()
         self._catching_up = asyncio.Lock()
@@ -51,6 +53,7 @@ class Writing:
             return otherwise
         if not self._gate.journal_open and not self._missed:
             self._gate.journal_open = True
+            self._unwritten.clear()
             log.info("journal.written-again")
         return answer
 
@@ -70,5 +73,6 @@ class Writing:
 
     def _failed(self, error: JournalError) -> None:
         self._gate.journal_open = False
+        self._unwritten.set()
         self._metrics.errors.labels(ErrorKind.JOURNAL.value).inc()
         log.error("journal.failed", error=str(error))

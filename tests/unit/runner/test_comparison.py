@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -255,6 +256,46 @@ async def test_exits_wait_for_the_first_comparison_which_may_know_of_one_already
     await world.comparison.compare()
     await checking
     assert len(world.broker.sent) == 1, "the entry alone: its exit is the one that was sent before"
+
+
+async def test_after_a_process_that_could_not_write_exits_wait_until_its_own_must_have_arrived(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparisons, "FIRST_ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(comparisons, "SETTLING", timedelta(seconds=0.05))
+    await world.hold("a")
+    world.journal.unwritten.is_inherited = True
+    world.comparison.on_connection(UP)
+    world.comparison.answered.clear()
+    world.market.prices["AAPL"] = 90.0
+
+    await world.comparison.compare()
+    await world.exits.check()
+    assert len(world.broker.sent) == 1, "the entry alone"
+    assert world.comparison.reason == "Comparing"
+
+    sent = sold_unrecorded(world)
+    world.clock.set(at(1))
+    await world.comparison.compare()
+    await world.exits.check()
+    assert len(world.broker.sent) == 1, "its exit is the one that was on its way"
+    assert await world.journal.record(sent) is not None
+
+
+async def test_and_for_as_long_as_the_broker_does_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparisons, "FIRST_ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(comparisons, "SETTLING", timedelta(seconds=0.01))
+    await world.hold("a")
+    world.journal.unwritten.is_inherited = True
+    world.comparison.answered.clear()
+    world.clock.set(at(1))
+    world.broker.mute()
+    world.market.prices["AAPL"] = 90.0
+
+    await world.comparison.compare()
+    await world.exits.check()
+
+    assert len(world.broker.sent) == 1
 
 
 async def test_exits_do_not_wait_longer_for_a_broker_that_does_not_answer(
