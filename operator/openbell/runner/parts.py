@@ -18,11 +18,12 @@ from openbell.runner.desk import Desk
 from openbell.runner.evaluation import Evaluation
 from openbell.runner.exiting import Exits
 from openbell.runner.gate import Fence, Gate
+from openbell.runner.health import DataState, Failures
 from openbell.runner.ledger import Ledger, SignalRecord
 from openbell.runner.limits import limits_of
 from openbell.runner.locking import Locking
 from openbell.runner.pacer import Pacer
-from openbell.runner.situation import DataState, Failures, Situation
+from openbell.runner.situation import Situation
 from openbell.runner.supervisor import Supervisor
 from openbell.telemetry.metrics import RunnerMetrics
 

@@ -20,7 +20,7 @@ from openbell.domain.signals import Action
 from openbell.domain.state import TradingState
 from openbell.resources.load import Manifest
 from openbell.runner.entry import StrategyEntry
-from openbell.runner.situation import FAILURES_IN_A_ROW
+from openbell.runner.health import FAILURES_IN_A_ROW
 from openbell.strategies.api import Context, DataNeeds, Strategy, StrategyParams
 
 
