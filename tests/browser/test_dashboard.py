@@ -13,7 +13,7 @@ from fakes import runner_view as fake
 from openbell.domain.reasons import Reason
 from openbell.domain.state import TradingState
 from openbell.web.hub import Hub
-from openbell.web.view import ConditionView, ReplayView
+from openbell.web.values import ConditionView, ReplayView
 
 pytestmark = pytest.mark.timeout(60)
 

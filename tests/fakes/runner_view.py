@@ -24,7 +24,7 @@ from openbell.telemetry.metrics import RunnerMetrics
 from openbell.web.equity import EquityHistory
 from openbell.web.errors import NotThereError
 from openbell.web.hub import Hub, HubSubscription
-from openbell.web.view import (
+from openbell.web.values import (
     Check,
     CloseResult,
     ConditionView,

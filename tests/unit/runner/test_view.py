@@ -21,7 +21,7 @@ from openbell.runner.pulse import Pulse
 from openbell.runner.view import View
 from openbell.telemetry.logs import LogTail
 from openbell.web.hub import Hub
-from openbell.web.view import StrategyRequest
+from openbell.web.values import StrategyRequest
 
 
 @dataclass

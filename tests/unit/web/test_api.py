@@ -21,7 +21,8 @@ from openbell.domain.statistics import Counters
 from openbell.engine.trail import DecisionQuery, Run, TrailKind
 from openbell.web.app import create_app
 from openbell.web.routes.page import NOT_BUILT
-from openbell.web.view import Check, HealthView, ReplayView, RunnerView
+from openbell.web.values import Check, HealthView, ReplayView
+from openbell.web.view import RunnerView
 
 TOKEN = "correct-horse-battery"
 

@@ -12,8 +12,8 @@ from openbell.domain.errors import ManifestError
 from openbell.resources.common import Symbol
 from openbell.web.auth import require_write
 from openbell.web.deps import View, errors
-from openbell.web.schemas import StrategyAdded, StrategyList, strategy_body
-from openbell.web.view import StrategyRequest
+from openbell.web.schemas.strategies import StrategyAdded, StrategyList, strategy_body
+from openbell.web.values import StrategyRequest
 
 router = APIRouter(prefix="/api/strategies", tags=["strategies"])
 
