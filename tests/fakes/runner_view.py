@@ -317,7 +317,7 @@ class FakeRunner:
         return self.view_logs[-lines:]
 
     def strategy_types(self) -> tuple[str, ...]:
-        return ("Momentum", "Crossover")
+        return ("Momentum", "Crossover", "Custom")
 
     def close_position(self, position_id: str) -> CloseResult | None:
         if all(each.position_id != position_id for each in self.portfolio().positions):
@@ -360,7 +360,7 @@ class FakeRunner:
         if self.fail is not None:
             raise self.fail
         unknown = sorted(set(request.parameters) - {"lookback", "threshold"})
-        if unknown:
+        if unknown and request.type != "Custom":
             raise ManifestError(f"Field parameters.{unknown[0]} is not one of {request.type}: lookback, threshold.")
         name = request.name or f"{request.type}-{request.symbols[0]}".lower().replace(".", "-")
         if any(each.name == name for each in self.view_strategies):

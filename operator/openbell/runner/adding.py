@@ -7,6 +7,7 @@ from typing import Any
 
 from openbell.resources import strategy as strategy_kind
 from openbell.resources.common import API_VERSION
+from openbell.resources.strategy import StrategyType
 from openbell.strategies.loader import validate_parameters
 from openbell.web.values import StrategyRequest
 
@@ -14,9 +15,10 @@ from openbell.web.values import StrategyRequest
 def strategy_manifest(request: StrategyRequest, scheduler: str, taken: set[str]) -> dict[str, Any]:
     """The Strategy that is asked for; where it has no name, one that is not `taken`.
 
-    Raises ManifestError for parameters that the type does not allow.
+    Raises ManifestError for parameters that a built-in type does not allow.
     """
-    validate_parameters(request.type, request.parameters)
+    if request.type != StrategyType.CUSTOM.value:  # what its parameters may be, a custom class says when it is loaded
+        validate_parameters(request.type, request.parameters)
     optional = {
         "barSeconds": request.bar_seconds,
         "evaluationIntervalSeconds": request.evaluation_interval,
@@ -31,6 +33,7 @@ def strategy_manifest(request: StrategyRequest, scheduler: str, taken: set[str])
             "schedulerRef": {"name": scheduler},
             "enabled": request.enabled,
             "type": request.type,
+            **({"source": dict(request.source)} if request.source is not None else {}),
             "parameters": dict(request.parameters),
             "symbols": list(request.symbols),
             **{key: value for key, value in optional.items() if value is not None},

@@ -17,6 +17,7 @@ from openbell.engine.exits import levels
 from openbell.engine.trail import DecisionQuery, Run
 from openbell.journal import Journal
 from openbell.journal.recorder import Recorder
+from openbell.resources.strategy import StrategyType
 from openbell.runner.accounting import Accounts
 from openbell.runner.adding import strategy_manifest
 from openbell.runner.desk import Told
@@ -250,7 +251,7 @@ class View:
         return self.tail.last(lines)
 
     def strategy_types(self) -> tuple[str, ...]:
-        return STRATEGY_TYPES
+        return (*STRATEGY_TYPES, StrategyType.CUSTOM.value)
 
     def locks(self) -> Sequence[LockView]:
         return [lock_view(lock) for lock in self.locking.active()]
@@ -321,5 +322,5 @@ class View:
             raise ManifestError("the scheduler has not been read yet")
         taken = set(control.entries) | set(control.refused)
         manifest = await self.source.create_strategy(strategy_manifest(request, control.scheduler.name, taken))
-        entry = control.entry_of(manifest)
+        entry = control.entry_of_new(manifest)
         return self._strategy(entry)

@@ -292,7 +292,10 @@ class CloseResult:
 
 @dataclass(frozen=True, slots=True)
 class StrategyRequest:
-    """A strategy to create. `type` is one of `strategy_types()`; None = the scheduler's own, or a name made up."""
+    """A strategy to create. `type` is one of `strategy_types()`; None = the scheduler's own, or a name made up.
+
+    `source` is the resource's `spec.source`, where the class of a Custom one is; None for any other.
+    """
 
     type: str
     symbols: tuple[str, ...]
@@ -303,6 +306,7 @@ class StrategyRequest:
     evaluation_interval: int | None = None
     min_confidence: float | None = None
     max_concurrent_trades: int | None = None
+    source: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

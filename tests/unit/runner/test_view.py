@@ -15,6 +15,7 @@ from fakes.values import T0, make_intent, make_signal
 from openbell.domain.errors import ManifestError
 from openbell.domain.reasons import Reason
 from openbell.domain.state import TradingState
+from openbell.resources.strategy import StrategyType
 from openbell.runner.ledger import SignalRecord
 from openbell.runner.lifecycle import Lifecycle
 from openbell.runner.pulse import Pulse
@@ -96,6 +97,18 @@ async def test_wrong_parameters_are_refused_before_anything_is_made(desk: Desk) 
     with pytest.raises(ManifestError, match=r"spec\.parameters\.lookbak is not a parameter of Momentum"):
         await desk.view.add_strategy(request(parameters={"lookbak": 5}))
     assert desk.source.created == []
+
+
+async def test_a_custom_strategy_is_added_with_its_source_and_waits_for_a_config_map_that_nobody_named_before(
+    desk: Desk,
+) -> None:
+    source = {"type": "ConfigMap", "configMap": {"name": "streaks", "key": "strategy.py"}, "class": "Streak"}
+    shown = await desk.view.add_strategy(request(type="Custom", parameters={"bars": 4}, source=source))
+    (document,) = desk.source.created
+    assert (document["spec"]["type"], document["spec"]["source"]) == ("Custom", source)
+    assert document["metadata"]["name"] == "custom-brk-b"
+    assert (shown.type, shown.why) == ("Custom", "the ConfigMap streaks has not been read yet")
+    assert set(desk.view.strategy_types()) == {each.value for each in StrategyType}
 
 
 async def test_before_the_scheduler_is_known_no_strategy_is_added(desk: Desk) -> None:

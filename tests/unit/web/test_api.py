@@ -208,12 +208,23 @@ async def test_what_is_not_a_setting_is_a_parameter_of_the_type() -> None:
     assert (request.name, request.enabled) == ("mine", False)
 
 
+async def test_a_custom_strategy_names_where_its_class_is_as_the_resource_does() -> None:
+    runner = fake.FakeRunner()
+    source = {"type": "ConfigMap", "configMap": {"name": "streaks"}, "class": "Streak"}
+    body = {"strategy_type": "custom", "source": source, "config": {"symbol": "AAPL", "bars": 4}}
+    async with client(runner) as api:
+        answer = await api.post("/api/strategies/add", json=body)
+    assert (answer.status_code, answer.json()["name"]) == (201, "custom-aapl")
+    assert runner.added[0].source == source | {"configMap": {"name": "streaks", "key": "strategy.py"}}
+    assert (runner.added[0].type, runner.added[0].parameters) == ("Custom", {"bars": 4})
+
+
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
         (
             {"strategy_type": "astrology", "config": {"symbol": "AAPL"}},
-            "Field strategy_type cannot be 'astrology': allowed are Momentum, Crossover.",
+            "Field strategy_type cannot be 'astrology': allowed are Momentum, Crossover, Custom.",
         ),
         ({"config": {"symbol": "AAPL"}}, "Field strategy_type is missing and required."),
         (
@@ -236,6 +247,36 @@ async def test_what_is_not_a_setting_is_a_parameter_of_the_type() -> None:
         (
             {"strategy_type": "momentum", "config": {"symbol": "AAPL"}, "enabeld": True},
             "Field enabeld is not one that this call knows.",
+        ),
+        (
+            {"strategy_type": "momentum", "config": {"symbol": "AAPL"}, "enabled": "yes"},
+            "Field enabled cannot be 'yes': input should be a valid boolean.",
+        ),
+        (
+            {"strategy_type": "custom", "config": {"symbol": "AAPL"}},
+            "Field source is missing and required where strategy_type is Custom.",
+        ),
+        (
+            {
+                "strategy_type": "momentum",
+                "config": {"symbol": "AAPL"},
+                "source": {"type": "Image", "entryPoint": "a:B"},
+            },
+            "Field source is only allowed where strategy_type is Custom; it is Momentum.",
+        ),
+        (
+            {"strategy_type": "custom", "config": {"symbol": "AAPL"}, "source": {"type": "Image"}},
+            "Field source cannot be {'type': 'Image'}: "
+            "spec.source.entryPoint is required when spec.source.type is Image.",
+        ),
+        (
+            {
+                "strategy_type": "custom",
+                "config": {"symbol": "AAPL"},
+                "source": {"type": "Image", "entryPoint": "import os"},
+            },
+            "Field source.entryPoint cannot be 'import os': "
+            "must be a module and a class, like package.module:Reversal.",
         ),
         (
             {"strategy_type": "momentum", "config": {"symbol": "AAPL", "lookbak": 3}},
