@@ -116,6 +116,7 @@ def position(symbol: str = "AAPL", **changes: object) -> PositionView:
         stop=Decimal("242.8538"),
         target=Decimal("257.7224"),
         unrealized_pnl=Decimal("60.80"),
+        is_protected=True,
     )
     return replace(values, **changes)  # type: ignore[arg-type]
 
@@ -449,6 +450,7 @@ def busy_runner(seed: int = 7, anchor: datetime = NOW) -> FakeRunner:
             unrealized_pnl=Decimal("292.60"),
             opened_at=anchor - timedelta(hours=2, minutes=8),
             is_exiting=True,
+            is_protected=False,
         ),
     )
 

@@ -17,6 +17,7 @@ from openbell.engine.exits import levels
 from openbell.engine.trail import DecisionQuery, Run
 from openbell.journal import Journal
 from openbell.journal.recorder import Recorder
+from openbell.market.calendar import next_times
 from openbell.resources.strategy import StrategyType
 from openbell.runner.accounting import Accounts
 from openbell.runner.adding import strategy_manifest
@@ -103,6 +104,7 @@ class View:
         spec = control.spec if control else None
         acknowledged = situation.supervisor.acknowledged
         newest = situation.data.newest
+        next_open, next_close = next_times(situation.calendar, now)
         return StatusView(
             name=control.scheduler.name if control else "",
             namespace=control.scheduler.namespace if control else "",
@@ -131,8 +133,8 @@ class View:
             generation=control.generation if control else 0,
             observed_generation=acknowledged.generation if acknowledged else 0,
             version=__version__,
-            next_open=situation.calendar.next_open(now),
-            next_close=situation.calendar.next_close(now),
+            next_open=next_open,
+            next_close=next_close,
             data_age_seconds=max(0.0, (now - newest).total_seconds()) if newest else None,
             conditions=tuple(condition_view(each, now) for each in situation.refresh_conditions()),
         )
@@ -227,6 +229,8 @@ class View:
             target=target,
             unrealized_pnl=cents(position.unrealized_pnl(at_price)) if at_price is not None else None,
             is_exiting=self.situation.desk.is_leaving(position.position_id),
+            is_protected=self.situation.desk.is_protected(position.position_id),
+            broker_side=position.policy.broker_side,
         )
 
     def signals(self, limit: int) -> Sequence[SignalView]:

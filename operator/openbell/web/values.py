@@ -58,6 +58,7 @@ class StatusView:
 
     `why` is one clause for people ("market closed until 09:30 ET"), "" when there is nothing to explain;
     `generation` is the newest seen of the resource, `observed_generation` the one that this runner acts by;
+    `next_open` and `next_close` are None too where the market never closes;
     `uptime_seconds` counts this process on a monotonic clock; `data_age_seconds` is the age of the newest bar or
     quote.
     """
@@ -111,7 +112,10 @@ class StrategyView:
 
 @dataclass(frozen=True, slots=True)
 class PositionView:
-    """One open lot. `quantity` is signed; `stop` is the tighter of stop loss and active trailing stop."""
+    """One open lot. `quantity` is signed; `stop` is the tighter of stop loss and active trailing stop.
+
+    `is_protected`: the broker has acknowledged a stop for it, which works without us. `broker_side`: it is to have one.
+    """
 
     position_id: str
     strategy: str
@@ -124,6 +128,8 @@ class PositionView:
     target: Decimal | None = None
     unrealized_pnl: Decimal | None = None
     is_exiting: bool = False
+    is_protected: bool = False
+    broker_side: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -326,6 +326,14 @@ async def test_money_travels_as_plain_decimal_text() -> None:
     assert (shown["average_price"], shown["unrealized_pnl"], shown["price"]) == ("1000", "-0.1", None)
 
 
+async def test_a_position_says_whether_its_stop_rests_at_the_broker_and_is_to() -> None:
+    held = (fake.position("AAPL"), fake.position("MSFT", is_protected=False, broker_side=False))
+    async with client(fake.FakeRunner(view_positions=held)) as api:
+        apple, microsoft = (await api.get("/api/positions")).json()["positions"]
+    assert (apple["is_protected"], apple["broker_side"]) == (True, True)
+    assert (microsoft["is_protected"], microsoft["broker_side"]) == (False, False)
+
+
 async def test_a_position_shows_its_oldest_lots_or_that_they_are_not_known() -> None:
     bought = tuple(fake.LotView(Decimal(1), Decimal("247.50") + day, fake.NOW) for day in range(101))
     held = (fake.position("AAPL"), fake.position("MSFT"), fake.position("GOOG"))

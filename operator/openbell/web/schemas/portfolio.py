@@ -35,6 +35,10 @@ class Position(Body):
     target: Money | None
     unrealized_pnl: Money | None
     is_exiting: bool
+    is_protected: bool = Field(
+        description="Whether a stop for it rests at the broker, by the broker's word; it works without the runner."
+    )
+    broker_side: bool = Field(description="Whether one is wanted there, by `exits.brokerSide`.")
 
 
 class Lot(Body):

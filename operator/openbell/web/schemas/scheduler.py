@@ -69,8 +69,12 @@ class SchedulerStatus(Answer):
     stats: Stats
     can_run: bool
     is_market_hours: bool
-    next_open: datetime | None
-    next_close: datetime | None
+    next_open: datetime | None = Field(
+        description="When trading next begins; null where that is not known, and where the market is always open."
+    )
+    next_close: datetime | None = Field(
+        description="When the current or next session closes; null with `is_market_hours`: the market is always open."
+    )
     ibkr_connected: bool = Field(description="Whether the broker is connected, whichever it is.")
     broker_connected: bool
     data_age_seconds: float | None
