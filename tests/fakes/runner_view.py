@@ -227,6 +227,7 @@ class FakeRunner:
     equity: Decimal | None = Decimal("101284.55")
     acknowledges: bool = True
     fail: OpenbellError | None = None
+    fail_decisions: OpenbellError | None = None
     closed: list[str] = field(default_factory=list)
     live: HealthView = field(default_factory=lambda: HealthView((Check("event loop", True, "lag 1 ms"),)))
     ready: HealthView = field(default_factory=lambda: HealthView((Check("journal", True, "open"),)))
@@ -303,8 +304,9 @@ class FakeRunner:
         return self.view_orders[:limit]
 
     async def decisions(self, query: DecisionQuery) -> tuple[Run, ...]:
-        if self.fail is not None:
-            raise self.fail
+        failed = self.fail or self.fail_decisions
+        if failed is not None:
+            raise failed
         self.asked.append(query)
         return self.view_decisions[: query.limit]
 
@@ -501,8 +503,44 @@ def busy_runner(seed: int = 7, anchor: datetime = NOW) -> FakeRunner:
     )
     runner.view_decisions = (
         Run("momentum-tech", "AAPL", TrailKind.EXIT, "HOLD", "40 held, price 249.33", "", at(42), at(0), 84),
+        Run("momentum-tech", "MSFT", TrailKind.EXIT, "HOLD", "22 held, price 434.12", "", at(17), at(0), 34),
+        Run("momentum-tech", "GOOG", TrailKind.ENTRY, "LOW_CONFIDENCE", "0.42 is below 0.50", "", at(18), at(0), 18),
+        Run("crossover-blue", "KO", TrailKind.ENTRY, "NO_SIGNAL", "", "", at(300), at(0), 300),
+        Run(
+            "crossover-blue",
+            "IBM",
+            TrailKind.EXIT,
+            "TRAILING_STOP",
+            "price 227.80",
+            "ob1.abcdefgh.e",
+            at(0.2),
+            at(0.2),
+            1,
+        ),
+        Run(
+            "crossover-blue",
+            "NVDA",
+            TrailKind.ENTRY,
+            "MAX_ORDER_NOTIONAL",
+            "$61,200 is above $50,000",
+            "",
+            at(25),
+            at(25),
+            1,
+        ),
         Run("momentum-tech", "AAPL", TrailKind.ENTRY, "ORDERED", "Buy", "ob1.abcdefgh.a", at(42), at(42), 1),
     )
+    runner.view_locks = (
+        lock("newsday", subject="TSLA", detail="earnings tonight", reason=Reason.LOCKED, until=None, made_by="REST"),
+        lock("k2v7wq4mzt3a", scope=LockScope.STRATEGY, subject="momentum-tech", since=at(5), until=at(-55)),
+    )
+    runner.view_lots = {
+        "p-aapl": (
+            LotView(Decimal(25), Decimal("247.1000"), at(42)),
+            LotView(Decimal(15), Decimal("248.9933"), at(40)),
+        ),
+        "p-msft": (LotView(Decimal(22), Decimal("437.3900"), at(17)),),
+    }
     runner.view_orders = (
         order(
             "IBM",
