@@ -45,8 +45,8 @@ export function Locks({ model }: { model: Model }) {
   if (held.length === 0) return null;
   return (
     <div class="full">
-      <Panel title="Locks" testid="locks" note="Exits go on">
-        <ul class="feed locks">
+      <Panel title="Locks" testid="locks" note={`${held.length} · exits go on`}>
+        <ul class="feed scroll locks" tabIndex={0} aria-label="Locks, oldest first">
           {held.map((lock) => (
             <Row lock={lock} present={model.time} key={lock.lock_id} />
           ))}
