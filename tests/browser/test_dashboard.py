@@ -113,6 +113,13 @@ async def test_a_trail_that_cannot_be_read_takes_nothing_else_off_the_page(brows
         await sees(page, "log", "order.rejected")
         await sees(page, "decisions-empty", "The decision trail cannot be read now.")
         await expect(page.get_by_test_id("lock-newsday")).to_be_visible()
+        runner.fail_decisions = None
+        runner.hub.publish(fake.trade())
+        await expect(page.get_by_test_id("decision")).to_have_count(7)
+        runner.fail_decisions = JournalError("the decision trail is behind with its writing")
+        runner.hub.publish(fake.trade("MSFT"))
+        await sees(page, "decisions", "As of before: the trail cannot be read now")
+        await expect(page.get_by_test_id("decision")).to_have_count(7)
 
 
 async def test_a_market_without_closing_hours_is_said_to_be_always_open(browser: Browser) -> None:

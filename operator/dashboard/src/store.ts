@@ -16,8 +16,9 @@ export const model = signal<Model | null>(null);
 export const connection = signal<Connection>({ kind: "connecting" });
 export const logs = signal<LogEntry[] | null>(null);
 export const locks = signal<Lock[]>([]);
-/** The newest of the trail; null: it could not be read, or not yet. */
+/** The newest of the trail; null: not read yet. What was read stays while it cannot be read again. */
 export const decisions = signal<Decision[] | null>(null);
+export const trailIsOld = signal(false);
 /** Lots by position. */
 export const lots = signal<ReadonlyMap<string, Lot[]>>(new Map());
 export const logsOpen = signal(true);
@@ -222,7 +223,8 @@ export class Page {
       tick.value = Date.now();
       lots.value = new Map(held.map((each) => [each.position_id, each.lots ?? []]));
       locks.value = holding;
-      decisions.value = trail;
+      decisions.value = trail ?? decisions.value;
+      trailIsOld.value = trail === null;
       logs.value = lines;
     } catch {
       // The stream notices a lost server by itself and says so; asking again comes with the next round.

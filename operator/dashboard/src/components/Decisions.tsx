@@ -1,6 +1,6 @@
 import { count, time } from "../format";
 import type { Model } from "../model";
-import { decisions } from "../store";
+import { decisions, trailIsOld } from "../store";
 import type { Decision } from "../types";
 import { Empty, Panel } from "./Panel";
 
@@ -30,9 +30,15 @@ function Row({ each, present }: { each: Decision; present: string }) {
 export function Decisions({ model }: { model: Model }) {
   const rows = decisions.value;
   return (
-    <Panel title="Decisions" testid="decisions" note="Why something was or was not done">
+    <Panel
+      title="Decisions"
+      testid="decisions"
+      note={rows !== null && trailIsOld.value ? "As of before: the trail cannot be read now" : "Why something was or was not done"}
+    >
       {rows === null ? (
-        <Empty testid="decisions-empty">The decision trail cannot be read now.</Empty>
+        <Empty testid="decisions-empty">
+          {trailIsOld.value ? "The decision trail cannot be read now." : "The decision trail has not been read yet."}
+        </Empty>
       ) : rows.length === 0 ? (
         <Empty testid="decisions-empty">Nothing has been decided yet.</Empty>
       ) : (
