@@ -287,6 +287,10 @@ async def test_it_fits_every_width_in_both_schemes(browser: Browser, scheme: str
     ):
         await sees(page, "log", "exit.sent")
         assert await page.evaluate("document.documentElement.scrollWidth") == width
+        for button in ("close-AAPL", "unlock-newsday"):
+            box = await page.get_by_test_id(button).bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= width, f"{button} is out of sight"
         background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert background == {"light": "rgb(245, 245, 242)", "dark": "rgb(17, 20, 22)"}[scheme]
         await page.screenshot(path=SCREENSHOTS / f"dashboard-{scheme}-{width}.png", full_page=True)
