@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from types import MappingProxyType
 
 from openbell.domain.clock import SimulatedClock
@@ -308,7 +309,15 @@ class FakeRunner:
         if failed is not None:
             raise failed
         self.asked.append(query)
-        return self.view_decisions[: query.limit]
+        wanted = (("strategy", query.strategy), ("symbol", query.symbol), ("reason", query.reason))
+        found = (
+            run
+            for run in self.view_decisions
+            if all(asked is None or getattr(run, name) == asked for name, asked in wanted)
+            and query.order_ref in {None, run.order_ref}
+            and (query.since is None or run.until >= query.since)
+        )
+        return tuple(islice(found, query.limit))
 
     def equity_history(self) -> tuple[EquityPoint, ...]:
         return self.history.points()
