@@ -184,6 +184,44 @@ ROWS: Sequence[tuple[str, Sequence[Graph | Number]]] = (
         ),
     ),
     (
+        "Risk",
+        (
+            Graph(
+                "Open positions, and those with a stop at the broker",
+                "Those without one are watched by the runner alone.",
+                [
+                    Query(f"openbell_open_positions{{{RUNNER}}}", "{{pod}} open"),
+                    Query(f"openbell_protected_positions{{{RUNNER}}}", "{{pod}} stop at the broker"),
+                ],
+                span=8,
+            ),
+            Graph(
+                "Drawdown",
+                "How far the equity is below its highest.",
+                [Query(f"openbell_drawdown_ratio{{{RUNNER}}}")],
+                "percentunit",
+                8,
+            ),
+            Graph(
+                "Locks, by scope",
+                "They hold openings back until they end or a person lifts them; exits go on.",
+                [Query(f"sum by (scope) (openbell_locks{{{RUNNER}}})", "{{scope}}")],
+                span=8,
+            ),
+            Graph(
+                "Settled cash",
+                "Of cash accounts: what purchases may be paid with.",
+                [Query(f"openbell_settled_cash{{{RUNNER}}}")],
+                "currencyUSD",
+            ),
+            Graph(
+                "Signals that wait",
+                "Denied for a reason that passes by itself, and decided again while they live.",
+                [Query(f"openbell_signals_waiting{{{RUNNER}}}")],
+            ),
+        ),
+    ),
+    (
         "Decisions and orders",
         (
             Graph(
@@ -260,12 +298,64 @@ ROWS: Sequence[tuple[str, Sequence[Graph | Number]]] = (
                 8,
             ),
             Graph("Age of the newest data", "Bar or quote.", [Query(f"openbell_data_age_seconds{{{RUNNER}}}")], "s", 8),
+            Graph(
+                "Event loop lag, p99",
+                "How much later than asked for the runner's event loop woke.",
+                [Query(quantile(0.99, "openbell_event_loop_lag_seconds"))],
+                "s",
+                8,
+            ),
+            Graph(
+                "Interval between evaluations",
+                "The shortest one in force; it moves where spec.adaptive is on.",
+                [Query(f"openbell_evaluation_interval_seconds{{{RUNNER}}}")],
+                "s",
+                8,
+            ),
+            Graph(
+                "Lost to slowness a minute",
+                "Ticks that the decision trail lost, and events that slow clients of the stream lost.",
+                [
+                    Query(f"60 * sum(rate(openbell_trail_lost_total{{{RUNNER}}}[$__rate_interval]))", "trail"),
+                    Query(f"60 * sum(rate(openbell_stream_dropped_total{{{RUNNER}}}[$__rate_interval]))", "stream"),
+                ],
+                span=8,
+            ),
             Graph("Errors a minute, by kind", "Each was contained.", [rate("openbell_errors_total", "kind")]),
             Graph(
                 "Memory of the runners",
                 "Resident.",
                 [Query(f"process_resident_memory_bytes{{{RUNNER}}}")],
                 "bytes",
+            ),
+        ),
+    ),
+    (
+        "Runners",
+        (
+            Graph(
+                "Epoch",
+                "Number of the runner's leadership; a step is a takeover.",
+                [Query(f"openbell_epoch{{{RUNNER}}}")],
+                span=6,
+            ),
+            Graph(
+                "Generation acted by",
+                "Of the scheduler's resource.",
+                [Query(f"openbell_observed_generation{{{RUNNER}}}")],
+                span=6,
+            ),
+            Graph(
+                "Version",
+                "Runners of each version.",
+                [Query(f"count by (version) (openbell_build_info{{{RUNNER}}})", "{{version}}")],
+                span=6,
+            ),
+            Graph(
+                "Clients of the stream",
+                "Pages and programs that listen.",
+                [Query(f"openbell_stream_clients{{{RUNNER}}}")],
+                span=6,
             ),
         ),
     ),

@@ -10,10 +10,11 @@ from dashboard_page import SCREENSHOTS, opened, served
 from playwright.async_api import Browser, Page, expect
 
 from fakes import runner_view as fake
+from openbell.domain.errors import JournalError
 from openbell.domain.reasons import Reason
 from openbell.domain.state import TradingState
 from openbell.web.hub import Hub
-from openbell.web.view import ConditionView, ReplayView
+from openbell.web.values import ConditionView, ReplayView
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -45,11 +46,95 @@ async def test_it_shows_everything_and_complains_of_nothing(browser: Browser) ->
         assert seen.complaints == []
 
 
+async def test_a_position_says_whose_it_is_what_it_was_bought_in_and_whether_its_stop_is_at_the_broker(
+    browser: Browser,
+) -> None:
+    runner = fake.busy_runner()
+    held = fake.position("KO", is_protected=False)
+    own = fake.position("PEP", is_protected=False, broker_side=False)
+    runner.view_positions = (*runner.view_positions, held, own)
+    async with served(runner) as port, opened(browser, port) as (page, seen):
+        await sees(page, "position-AAPL", "owned by momentum-tech")
+        await sees(page, "position-AAPL", "stop rests at the broker")
+        await sees(page, "position-KO", "no stop at the broker yet")
+        await sees(page, "position-PEP", "watched by the runner only")
+        await expect(page.get_by_test_id("position-IBM").locator(".protection")).to_have_count(0)
+        await sees(page, "lots-AAPL", "2 lots, oldest first: 25 at 247.10, 13:48 · 15 at 248.99, 13:50")
+        await expect(page.get_by_test_id("lots-MSFT")).to_have_count(0)
+        runner.view_positions = (replace(held, is_protected=True),)
+        runner.hub.publish(runner.portfolio())
+        await sees(page, "position-KO", "stop rests at the broker")
+        assert seen.complaints == []
+
+
+async def test_a_lock_is_shown_with_its_reason_and_lifted_with_the_token_after_a_question(browser: Browser) -> None:
+    runner = fake.busy_runner()
+    async with served(runner, token="right-token") as port, opened(browser, port) as (page, _):
+        await sees(page, "lock-newsday", "Openings of TSLA are held back until a person unlocks them")
+        await sees(page, "lock-newsday", "earnings tonight · since 14:25:00 by REST")
+        await sees(page, "lock-k2v7wq4mzt3a", "Openings of strategy momentum-tech are held back until 15:25:00")
+        await sees(page, "lock-k2v7wq4mzt3a", "2 losing stops within 3600 s")
+        await page.get_by_test_id("unlock-newsday").click()
+        await sees(page, "dialog-unlock", "Unlock openings of TSLA?")
+        await page.keyboard.press("Escape")
+        assert len(runner.view_locks) == 2
+        await page.get_by_test_id("unlock-newsday").click()
+        await page.get_by_test_id("confirm-unlock").click()
+        await page.get_by_test_id("token-input").fill("right-token")
+        assert len(runner.view_locks) == 2
+        await page.get_by_test_id("token-submit").click()
+        await sees(page, "notice", "The lock on openings of TSLA is lifted.")
+        await expect(page.get_by_test_id("lock-newsday")).to_have_count(0)
+        await page.get_by_test_id("unlock-k2v7wq4mzt3a").click()
+        await page.get_by_test_id("confirm-unlock").click()
+        await expect(page.get_by_test_id("locks")).to_have_count(0)
+    assert runner.view_locks == ()
+
+
+async def test_the_latest_decisions_are_told_in_words(browser: Browser) -> None:
+    runner = fake.busy_runner()
+    async with served(runner) as port, opened(browser, port) as (page, seen):
+        decisions = page.get_by_test_id("decision")
+        await expect(decisions).to_have_count(7)
+        kept = page.locator('[data-testid=decision][data-symbol="GOOG"]')
+        await expect(kept).to_contain_text("The confidence is below the minimum")
+        await expect(kept).to_contain_text("0.42 is below 0.50")
+        await expect(kept).to_contain_text("18 times")
+        await expect(page.locator('[data-testid=decision][data-reason="HOLD"]').first).to_contain_text(
+            "No rule to leave it was reached"
+        )
+        assert seen.complaints == []
+
+
+async def test_a_trail_that_cannot_be_read_takes_nothing_else_off_the_page(browser: Browser) -> None:
+    runner = fake.busy_runner()
+    runner.fail_decisions = JournalError("the decision trail is closed")
+    async with served(runner) as port, opened(browser, port) as (page, _):
+        await sees(page, "log", "order.rejected")
+        await sees(page, "decisions-empty", "The decision trail cannot be read now.")
+        await expect(page.get_by_test_id("lock-newsday")).to_be_visible()
+        runner.fail_decisions = None
+        runner.hub.publish(fake.trade())
+        await expect(page.get_by_test_id("decision")).to_have_count(7)
+        runner.fail_decisions = JournalError("the decision trail is behind with its writing")
+        runner.hub.publish(fake.trade("MSFT"))
+        await sees(page, "decisions", "As of before: the trail cannot be read now")
+        await expect(page.get_by_test_id("decision")).to_have_count(7)
+
+
+async def test_a_market_without_closing_hours_is_said_to_be_always_open(browser: Browser) -> None:
+    runner = fake.busy_runner()
+    runner.view_status = fake.status(next_open=None, next_close=None)
+    async with served(runner) as port, opened(browser, port) as (page, _):
+        await sees(page, "market", "Always open")
+
+
 async def test_a_fresh_runner_says_in_words_that_there_is_nothing_yet(browser: Browser) -> None:
     runner = fake.FakeRunner(fake.status(state=TradingState.STOPPED, enabled=False), equity=None)
     async with served(runner) as port, opened(browser, port) as (page, seen):
-        for panel in ("positions", "orders", "signals", "strategies", "equity", "log"):
+        for panel in ("positions", "orders", "signals", "strategies", "equity", "decisions", "log"):
             await expect(page.get_by_test_id(f"{panel}-empty")).to_be_visible()
+        await expect(page.get_by_test_id("locks")).to_have_count(0)
         await sees(page, "equity", "–")
         await expect(page.get_by_test_id("button-start")).to_be_enabled()
         await expect(page.get_by_test_id("button-stop")).to_have_count(0)
@@ -202,6 +287,10 @@ async def test_it_fits_every_width_in_both_schemes(browser: Browser, scheme: str
     ):
         await sees(page, "log", "exit.sent")
         assert await page.evaluate("document.documentElement.scrollWidth") == width
+        for button in ("close-AAPL", "unlock-newsday"):
+            box = await page.get_by_test_id(button).bounding_box()
+            assert box is not None
+            assert box["x"] + box["width"] <= width, f"{button} is out of sight"
         background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert background == {"light": "rgb(245, 245, 242)", "dark": "rgb(17, 20, 22)"}[scheme]
         await page.screenshot(path=SCREENSHOTS / f"dashboard-{scheme}-{width}.png", full_page=True)

@@ -16,7 +16,8 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from fakes.runner_view import busy_runner
 from openbell.web.app import create_app
-from openbell.web.view import ReplayView, RunnerView
+from openbell.web.values import ReplayView
+from openbell.web.view import RunnerView
 
 GOLDEN = Path(__file__).parent / "golden" / "openapi.json"
 TOKEN = "a-token-for-generated-requests"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import islice
 from types import MappingProxyType
 
 from openbell.domain.clock import SimulatedClock
@@ -24,7 +25,7 @@ from openbell.telemetry.metrics import RunnerMetrics
 from openbell.web.equity import EquityHistory
 from openbell.web.errors import NotThereError
 from openbell.web.hub import Hub, HubSubscription
-from openbell.web.view import (
+from openbell.web.values import (
     Check,
     CloseResult,
     ConditionView,
@@ -116,6 +117,7 @@ def position(symbol: str = "AAPL", **changes: object) -> PositionView:
         stop=Decimal("242.8538"),
         target=Decimal("257.7224"),
         unrealized_pnl=Decimal("60.80"),
+        is_protected=True,
     )
     return replace(values, **changes)  # type: ignore[arg-type]
 
@@ -226,6 +228,7 @@ class FakeRunner:
     equity: Decimal | None = Decimal("101284.55")
     acknowledges: bool = True
     fail: OpenbellError | None = None
+    fail_decisions: OpenbellError | None = None
     closed: list[str] = field(default_factory=list)
     live: HealthView = field(default_factory=lambda: HealthView((Check("event loop", True, "lag 1 ms"),)))
     ready: HealthView = field(default_factory=lambda: HealthView((Check("journal", True, "open"),)))
@@ -302,10 +305,19 @@ class FakeRunner:
         return self.view_orders[:limit]
 
     async def decisions(self, query: DecisionQuery) -> tuple[Run, ...]:
-        if self.fail is not None:
-            raise self.fail
+        failed = self.fail or self.fail_decisions
+        if failed is not None:
+            raise failed
         self.asked.append(query)
-        return self.view_decisions[: query.limit]
+        wanted = (("strategy", query.strategy), ("symbol", query.symbol), ("reason", query.reason))
+        found = (
+            run
+            for run in self.view_decisions
+            if all(asked is None or getattr(run, name) == asked for name, asked in wanted)
+            and query.order_ref in {None, run.order_ref}
+            and (query.since is None or run.until >= query.since)
+        )
+        return tuple(islice(found, query.limit))
 
     def equity_history(self) -> tuple[EquityPoint, ...]:
         return self.history.points()
@@ -317,7 +329,7 @@ class FakeRunner:
         return self.view_logs[-lines:]
 
     def strategy_types(self) -> tuple[str, ...]:
-        return ("Momentum", "Crossover")
+        return ("Momentum", "Crossover", "Custom")
 
     def close_position(self, position_id: str) -> CloseResult | None:
         if all(each.position_id != position_id for each in self.portfolio().positions):
@@ -360,7 +372,7 @@ class FakeRunner:
         if self.fail is not None:
             raise self.fail
         unknown = sorted(set(request.parameters) - {"lookback", "threshold"})
-        if unknown:
+        if unknown and request.type != "Custom":
             raise ManifestError(f"Field parameters.{unknown[0]} is not one of {request.type}: lookback, threshold.")
         name = request.name or f"{request.type}-{request.symbols[0]}".lower().replace(".", "-")
         if any(each.name == name for each in self.view_strategies):
@@ -449,6 +461,7 @@ def busy_runner(seed: int = 7, anchor: datetime = NOW) -> FakeRunner:
             unrealized_pnl=Decimal("292.60"),
             opened_at=anchor - timedelta(hours=2, minutes=8),
             is_exiting=True,
+            is_protected=False,
         ),
     )
 
@@ -499,8 +512,44 @@ def busy_runner(seed: int = 7, anchor: datetime = NOW) -> FakeRunner:
     )
     runner.view_decisions = (
         Run("momentum-tech", "AAPL", TrailKind.EXIT, "HOLD", "40 held, price 249.33", "", at(42), at(0), 84),
+        Run("momentum-tech", "MSFT", TrailKind.EXIT, "HOLD", "22 held, price 434.12", "", at(17), at(0), 34),
+        Run("momentum-tech", "GOOG", TrailKind.ENTRY, "LOW_CONFIDENCE", "0.42 is below 0.50", "", at(18), at(0), 18),
+        Run("crossover-blue", "KO", TrailKind.ENTRY, "NO_SIGNAL", "", "", at(300), at(0), 300),
+        Run(
+            "crossover-blue",
+            "IBM",
+            TrailKind.EXIT,
+            "TRAILING_STOP",
+            "price 227.80",
+            "ob1.abcdefgh.e",
+            at(0.2),
+            at(0.2),
+            1,
+        ),
+        Run(
+            "crossover-blue",
+            "NVDA",
+            TrailKind.ENTRY,
+            "MAX_ORDER_NOTIONAL",
+            "$61,200 is above $50,000",
+            "",
+            at(25),
+            at(25),
+            1,
+        ),
         Run("momentum-tech", "AAPL", TrailKind.ENTRY, "ORDERED", "Buy", "ob1.abcdefgh.a", at(42), at(42), 1),
     )
+    runner.view_locks = (
+        lock("newsday", subject="TSLA", detail="earnings tonight", reason=Reason.LOCKED, until=None, made_by="REST"),
+        lock("k2v7wq4mzt3a", scope=LockScope.STRATEGY, subject="momentum-tech", since=at(5), until=at(-55)),
+    )
+    runner.view_lots = {
+        "p-aapl": (
+            LotView(Decimal(25), Decimal("247.1000"), at(42)),
+            LotView(Decimal(15), Decimal("248.9933"), at(40)),
+        ),
+        "p-msft": (LotView(Decimal(22), Decimal("437.3900"), at(17)),),
+    }
     runner.view_orders = (
         order(
             "IBM",

@@ -76,6 +76,20 @@ test("a position that cannot be closed now is left with the server's reason", as
   });
 });
 
+test("a lock is lifted by its own id, with the token", async () => {
+  const made = api(json(200, { status: "success", lock: {} }));
+  made.setToken("t0ken");
+  expect(await made.unlock("a/b")).toEqual({ kind: "unlocked" });
+  expect(requests[0]?.path).toBe("/api/locks/a%2Fb");
+  expect(requests[0]?.init).toEqual({ method: "DELETE", headers: { Authorization: "Bearer t0ken" } });
+});
+
+test("a trail that cannot be read is unknown, and anything else is an error", async () => {
+  expect(await api(json(200, { decisions: [] })).decisions()).toEqual([]);
+  expect(await api(json(503, { message: "the decision trail is closed" })).decisions()).toBeNull();
+  await expect(api(json(500, { message: "no" })).decisions()).rejects.toThrow("no");
+});
+
 test("no answer at all claims nothing", async () => {
   const made = api(() => Promise.reject(new TypeError("network")));
   expect(await made.lifecycle("stop")).toEqual({

@@ -1,13 +1,17 @@
 /** Calls of the REST API. The token is kept for this tab's session only. */
 
-import type { LogEntry, Order, Replay, Status, Strategy } from "./types";
+import type { Decision, HeldPosition, Lock, LogEntry, Order, Replay, Status, Strategy } from "./types";
 
 export type Call = "start" | "stop" | "pause" | "resume";
-/** What a person may ask for with the token: a change of state, or one position closed. */
-export type Ask = { kind: "lifecycle"; call: Call } | { kind: "close"; position: string; symbol: string };
+/** What a person may ask for with the token: a change of state, one position closed, or one lock lifted. */
+export type Ask =
+  | { kind: "lifecycle"; call: Call }
+  | { kind: "close"; position: string; symbol: string }
+  | { kind: "unlock"; lock: Lock };
 export type Outcome =
   | { kind: "done"; generation: number | null; acknowledged: boolean }
   | { kind: "closing"; message: string }
+  | { kind: "unlocked" }
   | { kind: "token-needed"; message: string }
   | { kind: "failed"; message: string };
 
@@ -37,24 +41,28 @@ export class Api {
   }
 
   async lifecycle(call: Call): Promise<Outcome> {
-    return this.write(`/api/scheduler/${call}?wait=${WAIT_SECONDS}`, async (response) => {
+    return this.write("POST", `/api/scheduler/${call}?wait=${WAIT_SECONDS}`, async (response) => {
       const body = (await response.json()) as { generation: number | null; acknowledged: boolean };
       return { kind: "done", ...body };
     });
   }
 
   async close(position: string): Promise<Outcome> {
-    return this.write(`/api/positions/${encodeURIComponent(position)}/close`, async (response) => {
+    return this.write("POST", `/api/positions/${encodeURIComponent(position)}/close`, async (response) => {
       const { message } = (await response.json()) as { message: string };
       return { kind: "closing", message };
     });
   }
 
-  private async write(path: string, read: (response: Response) => Promise<Outcome>): Promise<Outcome> {
+  async unlock(lock: string): Promise<Outcome> {
+    return this.write("DELETE", `/api/locks/${encodeURIComponent(lock)}`, async () => ({ kind: "unlocked" }));
+  }
+
+  private async write(method: "POST" | "DELETE", path: string, read: (response: Response) => Promise<Outcome>): Promise<Outcome> {
     const token = this.around.storage.getItem(TOKEN_KEY);
     try {
       const response = await this.around.fetch(path, {
-        method: "POST",
+        method,
         headers: token === null ? {} : { Authorization: `Bearer ${token}` },
       });
       if (response.status === 401) {
@@ -78,6 +86,22 @@ export class Api {
 
   async orders(): Promise<Order[]> {
     return (await this.read<{ orders: Order[] }>("/api/orders?limit=100")).orders;
+  }
+
+  async positions(): Promise<HeldPosition[]> {
+    return (await this.read<{ positions: HeldPosition[] }>("/api/positions")).positions;
+  }
+
+  async locks(): Promise<Lock[]> {
+    return (await this.read<{ locks: Lock[] }>("/api/locks")).locks;
+  }
+
+  /** The trail is kept apart, and where it cannot be read everything else can: null then. */
+  async decisions(): Promise<Decision[] | null> {
+    const response = await this.around.fetch("/api/decisions?limit=50");
+    if (response.status === 503) return null;
+    if (!response.ok) throw new Error(await sentence(response));
+    return ((await response.json()) as { decisions: Decision[] }).decisions;
   }
 
   async replay(): Promise<Replay> {

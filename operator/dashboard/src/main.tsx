@@ -3,7 +3,11 @@ import { Api } from "./api";
 import { Dialogs } from "./components/Dialogs";
 import { Equity } from "./components/Equity";
 import { Alerts, Banner, Header, modeOf } from "./components/Header";
-import { Activity, Figures, Log, Orders, Panel, Positions, Signals, Strategies } from "./components/Panels";
+import { Decisions } from "./components/Decisions";
+import { Locks } from "./components/Locks";
+import { Panel } from "./components/Panel";
+import { Activity, Figures, Log, Orders, Signals, Strategies } from "./components/Panels";
+import { Positions } from "./components/Positions";
 import { connection, model, Page, tradeText } from "./store";
 
 function Body() {
@@ -19,6 +23,7 @@ function Body() {
   return (
     <main id="main" class={`main${old}`} data-testid="main">
       <Figures model={facts} />
+      <Locks model={facts} />
       <Panel title="Equity" testid="equity-panel" class="equity">
         <Equity points={facts.equity_history} currency={facts.portfolio.currency} />
         <Activity model={facts} />
@@ -29,6 +34,9 @@ function Body() {
       </div>
       <Orders model={facts} />
       <Strategies model={facts} />
+      <div class="full">
+        <Decisions model={facts} />
+      </div>
       <div class="full">
         <Log model={facts} />
       </div>

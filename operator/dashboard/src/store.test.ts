@@ -1,6 +1,6 @@
 import { beforeEach, expect, test } from "vitest";
-import { connection, dataAge, isStale, model, noticeOf, pillOf, statusReadAt, tick, tradeText } from "./store";
-import { model as facts, status } from "./testing";
+import { connection, dataAge, heldBack, isStale, model, noticeOf, pillOf, statusReadAt, tick, tradeText } from "./store";
+import { lock, model as facts, status } from "./testing";
 import type { Trade } from "./types";
 
 const live = { kind: "live" } as const;
@@ -78,6 +78,13 @@ test("a person is told what came of what they asked", () => {
     tone: "info",
     text: "AAPL is being closed at the market.",
   });
+  expect(noticeOf({ kind: "unlock", lock: lock() }, { kind: "unlocked" })?.text).toBe("The lock on openings of AAPL is lifted.");
   expect(noticeOf(close, { kind: "failed", message: "Not now." })).toEqual({ tone: "error", text: "Not now." });
   expect(noticeOf(close, { kind: "token-needed", message: "" })).toBeNull();
+});
+
+test("a lock says what it holds back", () => {
+  expect(heldBack(lock({ scope: "Global", subject: "" }))).toBe("all openings");
+  expect(heldBack(lock())).toBe("openings of AAPL");
+  expect(heldBack(lock({ scope: "Strategy", subject: "trend" }))).toBe("openings of strategy trend");
 });

@@ -6,7 +6,7 @@ import { duration } from "./format";
 import type { Model } from "./model";
 import { Pace } from "./pace";
 import { Stream, type Connection } from "./stream";
-import type { LogEntry, Message, Trade } from "./types";
+import type { Decision, Lock, LogEntry, Lot, Message, Trade } from "./types";
 
 const POLL_MS = 5000;
 const SOON_MS = 1000;
@@ -15,6 +15,12 @@ const FRAME_MS = 200;
 export const model = signal<Model | null>(null);
 export const connection = signal<Connection>({ kind: "connecting" });
 export const logs = signal<LogEntry[] | null>(null);
+export const locks = signal<Lock[]>([]);
+/** The newest of the trail; null: not read yet. What was read stays while it cannot be read again. */
+export const decisions = signal<Decision[] | null>(null);
+export const trailIsOld = signal(false);
+/** Lots by position. */
+export const lots = signal<ReadonlyMap<string, Lot[]>>(new Map());
 export const logsOpen = signal(true);
 /** This machine's time, once a second; only for ages and countdowns. */
 export const tick = signal(Date.now());
@@ -24,9 +30,10 @@ export type Dialog =
   | { kind: "none" }
   | { kind: "stop" }
   | { kind: "close"; position: string; symbol: string }
+  | { kind: "unlock"; lock: Lock }
   | { kind: "token"; ask: Ask; message: string };
 export const dialog = signal<Dialog>({ kind: "none" });
-export const pending = signal<Call | "close" | null>(null);
+export const pending = signal<Call | "close" | "unlock" | null>(null);
 export interface Notice {
   tone: "info" | "error";
   text: string;
@@ -65,10 +72,17 @@ export function tradeText(trade: Trade): string {
   return `${verb} ${trade.quantity} ${trade.symbol} at ${trade.price}${result}`;
 }
 
+/** What a lock holds back: "all openings", "openings of AAPL". */
+export function heldBack(lock: Lock): string {
+  if (lock.scope === "Global") return "all openings";
+  return lock.scope === "Symbol" ? `openings of ${lock.subject}` : `openings of strategy ${lock.subject}`;
+}
+
 /** What a person is told of an answer; null where the token has to be asked for first. */
 export function noticeOf(ask: Ask, outcome: Outcome): Notice | null {
   if (outcome.kind === "token-needed") return null;
   if (outcome.kind === "failed") return { tone: "error", text: outcome.message };
+  if (outcome.kind === "unlocked") return { tone: "info", text: ask.kind === "unlock" ? `The lock on ${heldBack(ask.lock)} is lifted.` : "Lifted." };
   if (outcome.kind === "closing") return { tone: "info", text: outcome.message };
   const call = ask.kind === "lifecycle" ? ask.call : "stop";
   return outcome.acknowledged
@@ -131,11 +145,26 @@ export class Page {
     await this.carryOut({ kind: "close", position, symbol });
   }
 
+  async unlock(lock: Lock): Promise<void> {
+    await this.carryOut({ kind: "unlock", lock });
+  }
+
+  private send(ask: Ask): Promise<Outcome> {
+    switch (ask.kind) {
+      case "lifecycle":
+        return this.api.lifecycle(ask.call);
+      case "close":
+        return this.api.close(ask.position);
+      case "unlock":
+        return this.api.unlock(ask.lock.lock_id);
+    }
+  }
+
   private async carryOut(ask: Ask): Promise<void> {
     if (pending.value !== null) return;
     dialog.value = { kind: "none" };
-    pending.value = ask.kind === "close" ? "close" : ask.call;
-    const outcome = await (ask.kind === "close" ? this.api.close(ask.position) : this.api.lifecycle(ask.call));
+    pending.value = ask.kind === "lifecycle" ? ask.call : ask.kind;
+    const outcome = await this.send(ask);
     pending.value = null;
     const told = noticeOf(ask, outcome);
     if (told !== null) this.say(told);
@@ -170,15 +199,18 @@ export class Page {
     }
   }
 
-  /** What has no event of its own is asked for: counters, strategies, orders, a replay's progress, the log. */
+  /** What has no event of its own is asked for: counters, strategies, orders, lots, locks, the trail, a replay's progress, the log. */
   private async refresh(): Promise<void> {
     if (document.hidden || connection.value.kind !== "live") return;
     try {
       const asked = this.facts?.status;
-      const [status, strategies, orders, lines, replay] = await Promise.all([
+      const [status, strategies, orders, held, holding, trail, lines, replay] = await Promise.all([
         this.api.status(),
         this.api.strategies(),
         this.api.orders(),
+        this.api.positions(),
+        this.api.locks(),
+        this.api.decisions(),
         logsOpen.value ? this.api.logs() : Promise.resolve(logs.value),
         this.facts?.replay ? this.api.replay() : Promise.resolve(null),
       ]);
@@ -189,6 +221,10 @@ export class Page {
       this.show.ask();
       statusReadAt.value = Date.now();
       tick.value = Date.now();
+      lots.value = new Map(held.map((each) => [each.position_id, each.lots ?? []]));
+      locks.value = holding;
+      decisions.value = trail ?? decisions.value;
+      trailIsOld.value = trail === null;
       logs.value = lines;
     } catch {
       // The stream notices a lost server by itself and says so; asking again comes with the next round.

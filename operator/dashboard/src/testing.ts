@@ -1,7 +1,7 @@
 /** Small factories for tests. */
 
 import type { Model } from "./model";
-import type { Portfolio, Snapshot, Status, TradeSignal } from "./types";
+import type { Lock, Portfolio, Snapshot, Status, TradeSignal } from "./types";
 
 export const status = (changes: Partial<Status> = {}): Status => ({
   name: "quickstart",
@@ -64,6 +64,18 @@ export const tradeSignal = (changes: Partial<TradeSignal> = {}): TradeSignal => 
   decision: "ORDERED",
   decision_text: "an order was sent",
   detail: "",
+  ...changes,
+});
+
+export const lock = (changes: Partial<Lock> = {}): Lock => ({
+  lock_id: "k2v7wq4mzt3a",
+  scope: "Symbol",
+  subject: "AAPL",
+  reason: "STOP_LOSS_GUARD",
+  detail: "2 losing stops within 3600 s",
+  since: "2024-12-19T14:25:00Z",
+  until: "2024-12-19T15:25:00Z",
+  made_by: "StopLossGuard#0",
   ...changes,
 });
 

@@ -58,6 +58,44 @@ export interface Position {
   target: string | null;
   unrealized_pnl: string | null;
   is_exiting: boolean;
+  /** A stop for it rests at the broker. */
+  is_protected: boolean;
+  /** Whether one is wanted there. */
+  broker_side: boolean;
+}
+
+export interface Lot {
+  quantity: string;
+  price: string;
+  opened_at: string;
+}
+
+export interface HeldPosition extends Position {
+  lots: Lot[] | null;
+}
+
+export interface Lock {
+  lock_id: string;
+  scope: "Global" | "Symbol" | "Strategy";
+  subject: string;
+  reason: string;
+  detail: string;
+  since: string;
+  until: string | null;
+  made_by: string;
+}
+
+export interface Decision {
+  strategy: string;
+  symbol: string;
+  kind: "Entry" | "Exit";
+  reason: string;
+  reason_text: string;
+  detail: string;
+  order_ref: string | null;
+  since: string;
+  until: string;
+  count: number;
 }
 
 export interface Portfolio {

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.parse
-import urllib.request
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Protocol
 
-from openbell.domain.errors import ManifestError
+from openbell.cli._api import RunnerApi
 from openbell.domain.orders import IntentKind, IntentState, Side
 from openbell.engine.explain import OrderStory, PositionStory
 from openbell.engine.trail import DecisionQuery, Run, TrailKind
 from openbell.journal import IntentRecord
 from openbell.journal.reading import JournalReader, find_journal, stored_runs
 
-TIMEOUT_SECONDS = 10.0
 LISTED_ORDERS = 500  # the most that the API lists
 
 
@@ -87,9 +82,7 @@ class ApiPlace:
     """A runner's API: it tells of its newest orders, and of fills only how many and at what price."""
 
     def __init__(self, url: str) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise ManifestError(f"--url is {url!r}; it must begin with http:// or https://")
-        self._url = url.rstrip("/")
+        self._api = RunnerApi(url)
 
     def runs(self, query: DecisionQuery) -> tuple[Run, ...]:
         asked: dict[str, object] = {
@@ -99,11 +92,11 @@ class ApiPlace:
             "order_ref": query.order_ref,
             "limit": query.limit,
         }
-        body = self._get("/api/decisions", {key: value for key, value in asked.items() if value is not None})
+        body = self._api.get("/api/decisions", {key: value for key, value in asked.items() if value is not None})
         return tuple(_run(each) for each in body["decisions"])
 
     def order(self, order_ref: str) -> tuple[OrderStory, PositionStory] | None:
-        listed = self._get("/api/orders", {"limit": LISTED_ORDERS})["orders"]
+        listed = self._api.get("/api/orders", {"limit": LISTED_ORDERS})["orders"]
         found = next((each for each in listed if each["order_ref"] == order_ref), None)
         if found is None:
             return None
@@ -112,24 +105,6 @@ class ApiPlace:
         looked = self.runs(DecisionQuery(story.strategy, story.symbol, limit=50))
         holding = next((run for run in looked if run.kind is TrailKind.EXIT and run.until >= story.created_at), None)
         return story, PositionStory(holding=holding)
-
-    def _get(self, path: str, query: dict[str, object]) -> Any:
-        address = f"{self._url}{path}?{urllib.parse.urlencode(query)}"
-        try:
-            with urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - http(s) alone
-                return json.load(answer)
-        except urllib.error.HTTPError as error:
-            raise ManifestError(f"{self._url} answers {error.code}: {_message(error)}") from error
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "reason", error)
-            raise ManifestError(f"{self._url} does not answer as a runner does: {reason}") from error
-
-
-def _message(error: urllib.error.HTTPError) -> str:
-    try:
-        return str(json.load(error)["message"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return str(error.reason)
 
 
 def _run(body: dict[str, Any]) -> Run:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
+from openbell.cli._api import DEFAULT_URL
 from openbell.cli._explaining import ApiPlace, FolderPlace, Place
 from openbell.domain.errors import JournalError, ManifestError
 from openbell.domain.identity import PREFIX
 from openbell.engine.explain import explain_order, explain_runs
 from openbell.engine.trail import DecisionQuery
 
-DEFAULT_URL = "http://127.0.0.1:8021"
 READ_RUNS = 500
 
 

@@ -16,7 +16,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--to", "folder", required=True, type=PATH, help="Folder for the files; made where it is missing.")
 @click.option("--force", is_flag=True, help="Write files anew that are there already.")
 def command(journal: Path, folder: Path, *, force: bool) -> None:
-    """Write intents, fills, trades and positions of JOURNAL as CSV files.
+    """Write every table of JOURNAL as a CSV file: intents, fills, trades, positions, locks and what else is kept.
 
     JOURNAL is the file journal.db or the folder that it is in. A runner may be using it: what is written is what it
     had committed at one moment.

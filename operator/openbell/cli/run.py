@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from openbell.cli._api import TOKEN_VARIABLE
 from openbell.cli._process import run_async
 from openbell.domain.errors import ManifestError
 from openbell.runner.crew import RunnerOptions
@@ -20,7 +21,6 @@ from openbell.runner.settings import read_variables
 from openbell.runner.standalone import FileSource
 from openbell.telemetry.logs import Logging, configure_logging
 
-TOKEN_VARIABLE = "OPENBELL_TOKEN"  # noqa: S105 - the variable's name
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "data"
 
 PATH = click.Path(path_type=Path)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import csv
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Select, create_engine, event, inspect, select
+from sqlalchemy import ColumnElement, Connection, Select, create_engine, event, inspect, null, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import StaticPool
 
@@ -45,11 +46,31 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
             *("position_id", "strategy", "symbol", "quantity", "average_price", "opened_at", "best_price"),
             *("realized_pnl", "fees", "opened_quantity", "opened_notional", "closed_notional"),
         ),
+        "adjustments": ("adjustment_id", "time", "position_id", "realized", "ratio"),
+        "locks": (
+            *("lock_id", "scope", "subject", "reason", "detail", "since", "until", "made_by", "lifted_at", "lifted_by"),
+        ),
+        "deficits": ("day", "amount", "equity", "satisfied_on"),
+        "peaks": ("equity", "since"),
+        "day_starts": ("day", "equity"),
+        "parameters": ("strategy", "type", "document", "updated_at"),
+        "statistics": ("document",),
+        "journal": ("schema_version", "owner_tag", "epoch", "created_at"),
     }
 )
-"""The files and their columns in order."""
+"""The files, one for each table of the journal, and their columns in order."""
 
-_ORDER = MappingProxyType({"intents": "created_at", "fills": "time", "trades": "exit_time", "positions": "opened_at"})
+_ORDER: Mapping[str, str] = MappingProxyType(
+    {
+        "intents": "created_at",
+        "fills": "time",
+        "trades": "exit_time",
+        "positions": "opened_at",
+        "adjustments": "time",
+        "locks": "since",
+    }
+)
+"""What the rows are sorted by before their key."""
 
 
 def export_journal(path: Path, folder: Path, *, force: bool = False) -> dict[str, int]:
@@ -152,22 +173,32 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _query(name: str) -> Select[tuple[object, ...]]:
+def _query(name: str, there: Container[str]) -> Select[tuple[object, ...]]:
+    """The rows of a table; `there` are the columns that it has in this file, which an older version may have made."""
     table = schema.metadata.tables[name]
     positions = schema.positions
-    columns = [positions.c[column] if column not in table.c else table.c[column] for column in COLUMNS[name]]
+
+    def column(asked: str) -> ColumnElement[Any]:
+        if asked not in table.c:
+            return positions.c[asked]
+        return table.c[asked] if asked in there else null().label(asked)
+
+    columns = [column(asked) for asked in COLUMNS[name]]
     query: Select[tuple[object, ...]] = select(*columns)
     if name == "fills":  # a fill says whose it is by its position
         query = query.select_from(table.outerjoin(positions, positions.c.position_id == table.c.position_id))
-    return query.order_by(table.c[_ORDER[name]], *table.primary_key.columns).execution_options(yield_per=_CHUNK)
+    first = [table.c[_ORDER[name]]] if name in _ORDER else []
+    return query.order_by(*first, *table.primary_key.columns).execution_options(yield_per=_CHUNK)
 
 
 def _write(connection: Connection, name: str, path: Path) -> int:
     count = 0
+    found = inspect(connection)
+    there = {each["name"] for each in found.get_columns(name)} if found.has_table(name) else set()
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS[name])
-        for row in connection.execute(_query(name)):
+        for row in connection.execute(_query(name, there)) if there else ():
             writer.writerow(_fields(row))
             count += 1
     return count

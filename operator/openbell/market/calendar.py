@@ -206,6 +206,13 @@ def _check_early_close(table: SessionTable, day: date, at: time) -> None:
     )
 
 
+def next_times(calendar: SessionCalendar, moment: datetime) -> tuple[datetime | None, datetime | None]:
+    """When trading next begins and when the session closes, for people: a market that never closes has neither."""
+    if isinstance(calendar, AlwaysCalendar):  # its days are for counting by, and end nothing
+        return None, None
+    return calendar.next_open(moment), calendar.next_close(moment)
+
+
 def calendar_for(
     name: str,
     extra_closures: Collection[date] = (),

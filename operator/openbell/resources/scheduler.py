@@ -124,9 +124,13 @@ class MarketStatus(Model):
 
     open: Bool | None = Field(None, description="Whether the market trades; not in a lunch break.")
     next_open: Moment | None = Field(
-        None, description="When trading next begins, also after a lunch break; absent where that is not known."
+        None,
+        description="When trading next begins, also after a lunch break; absent where that is not known, and where the "
+        "market is always open.",
     )
-    next_close: Moment | None = Field(None, description="When the current or next session closes.")
+    next_close: Moment | None = Field(
+        None, description="When the current or next session closes; absent where the market is always open."
+    )
     summary: Text | None = Field(None, description='For people, like "open until 16:00 ET"; the column MARKET.')
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from openbell.domain.errors import ManifestError
@@ -17,7 +17,7 @@ from openbell.resources.strategy import StrategySpec, StrategyType
 from openbell.runner.custom import CustomParams, CustomStrategy
 from openbell.runner.entry import Code, Refusal, StrategyEntry
 from openbell.runner.source import Observed
-from openbell.runner.sources import ConfigMaps, SourceMissingError, SourceUnreadError, code_of
+from openbell.runner.sources import ConfigMaps, SourceMissingError, SourceUnreadError, code_of, named_by
 from openbell.runner.supervisor import Wanted
 from openbell.strategies.loader import parameters_hash, strategy_for, validate_parameters
 
@@ -45,6 +45,13 @@ class Control:
     def entry_of(self, manifest: Manifest) -> StrategyEntry:
         """A strategy under this scheduler. Raises ManifestError where it cannot run."""
         return _entry(manifest, self.spec, None, self.config_maps)
+
+    def entry_of_new(self, manifest: Manifest) -> StrategyEntry:
+        """The same for one that was just made: its ConfigMap, where nothing has named it before, is not known yet."""
+        name, known = named_by(manifest), self.config_maps
+        if name is not None and name not in known.texts:
+            known = replace(known, unread=known.unread | {name})
+        return _entry(manifest, self.spec, None, known)
 
 
 def wanted_of(observed: Observed) -> Wanted | None:

@@ -20,6 +20,7 @@ from openbell.runner.assembly import Ground, ground_of
 from openbell.runner.control import Control, understand, wanted_of
 from openbell.runner.custom import Workshop
 from openbell.runner.desk import Told
+from openbell.runner.gauges import tell_gauges
 from openbell.runner.leadership import Contender, Leadership
 from openbell.runner.ledger import Ledger
 from openbell.runner.lifecycle import Lifecycle
@@ -321,23 +322,11 @@ class Crew:
             if self._ground.replay is None and self.gate.broker_connected:
                 await self.evaluation.refresh_account(self._ground.clock.now())
                 self._note_equity()
-            self._tell_gauges()
+            tell_gauges(self._metrics, self.situation, self.locking, self._ground.clock.now())
+            self._metrics.stream_clients.set(self.view.hub.client_count)
             self.view.hub.publish(self.view.portfolio())
             await asyncio.sleep(PORTFOLIO_SECONDS)
 
     def _note_equity(self) -> None:
         if self.ledger.account is not None:
             self.view.equity.add(self._ground.clock.now(), self.ledger.account.equity)
-
-    def _tell_gauges(self) -> None:
-        account, day = self.ledger.account, self.situation.pnl_day()
-        if account is not None:
-            self._metrics.equity.set(float(account.equity))
-        if day is not None:
-            self._metrics.pnl_day.set(float(day))
-        self._metrics.pnl_total.set(float(self.situation.pnl_total()))
-        self._metrics.open_positions.set(len(self.ledger.positions))
-        self._metrics.stream_clients.set(self.view.hub.client_count)
-        newest = self.situation.data.newest
-        if newest is not None:
-            self._metrics.data_age_seconds.set(max(0.0, (self._ground.clock.now() - newest).total_seconds()))

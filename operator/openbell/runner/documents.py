@@ -10,6 +10,7 @@ from openbell import __version__
 from openbell.domain.money import amount, text
 from openbell.domain.positions import Position
 from openbell.domain.statistics import Counters
+from openbell.market.calendar import next_times
 from openbell.resources import scheduler, strategy
 from openbell.resources.conditions import Condition
 from openbell.risk.locks import Lock
@@ -48,6 +49,7 @@ def scheduler_document(situation: Situation, *, pod: str, owner_tag: str) -> Map
     positions = sorted(ledger.open_positions(), key=lambda position: (position.strategy, position.symbol))
     acknowledged = situation.supervisor.acknowledged
     account = ledger.account
+    next_open, next_close = next_times(situation.calendar, now)
     return _without_none(
         {
             "state": situation.gate.state.value,
@@ -56,8 +58,8 @@ def scheduler_document(situation: Situation, *, pod: str, owner_tag: str) -> Map
             "market": _without_none(
                 {
                     "open": situation.calendar.is_open(now),
-                    "nextOpen": moment(situation.calendar.next_open(now)),
-                    "nextClose": moment(situation.calendar.next_close(now)),
+                    "nextOpen": moment(next_open),
+                    "nextClose": moment(next_close),
                     "summary": situation.calendar.describe(now),
                 }
             ),

@@ -19,7 +19,7 @@ from openbell.domain.errors import ClusterError, OpenbellError
 from openbell.domain.state import TradingState
 from openbell.runner.source import Source
 from openbell.runner.supervisor import Supervisor
-from openbell.web.view import LifecycleResult
+from openbell.web.values import LifecycleResult
 
 log = structlog.get_logger("openbell.lifecycle")
 

@@ -36,7 +36,7 @@ from openbell.runner.entry import StrategyEntry
 from openbell.runner.evaluation import Evaluation
 from openbell.runner.exiting import Exits
 from openbell.runner.situation import Situation
-from openbell.web.view import ReplayView
+from openbell.web.values import ReplayView
 
 log = structlog.get_logger("openbell.replay")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -13,33 +12,32 @@ from openbell.domain.clock import Clock
 from openbell.domain.errors import JournalError, ManifestError
 from openbell.domain.money import cents
 from openbell.domain.positions import Position
-from openbell.domain.signals import Signal
 from openbell.domain.statistics import Statistics
 from openbell.engine.exits import levels
 from openbell.engine.trail import DecisionQuery, Run
-from openbell.journal import IntentRecord, Journal
+from openbell.journal import Journal
 from openbell.journal.recorder import Recorder
-from openbell.resources import strategy as strategy_kind
-from openbell.resources.common import API_VERSION
-from openbell.risk.locks import Lock
+from openbell.market.calendar import next_times
+from openbell.resources.strategy import StrategyType
 from openbell.runner.accounting import Accounts
+from openbell.runner.adding import strategy_manifest
 from openbell.runner.desk import Told
 from openbell.runner.entry import StrategyEntry
 from openbell.runner.ledger import SignalRecord
 from openbell.runner.lifecycle import Lifecycle
 from openbell.runner.locking import Locking, LockNotFoundError
+from openbell.runner.shown import condition_view, lock_view, order_view, signal_view, trade_view
 from openbell.runner.situation import Situation
 from openbell.runner.source import Source
-from openbell.strategies.loader import STRATEGY_TYPES, validate_parameters
+from openbell.strategies.loader import STRATEGY_TYPES
 from openbell.telemetry.logs import LogTail
 from openbell.telemetry.metrics import RunnerMetrics
 from openbell.web.equity import EquityHistory
 from openbell.web.errors import NotThereError
 from openbell.web.hub import Hub, HubSubscription
-from openbell.web.view import (
+from openbell.web.values import (
     Check,
     CloseResult,
-    ConditionView,
     ConfigView,
     EquityPoint,
     HealthView,
@@ -56,7 +54,6 @@ from openbell.web.view import (
     StatusView,
     StrategyRequest,
     StrategyView,
-    TradeView,
 )
 
 LAG_LIMIT_SECONDS = 5.0
@@ -107,6 +104,7 @@ class View:
         spec = control.spec if control else None
         acknowledged = situation.supervisor.acknowledged
         newest = situation.data.newest
+        next_open, next_close = next_times(situation.calendar, now)
         return StatusView(
             name=control.scheduler.name if control else "",
             namespace=control.scheduler.namespace if control else "",
@@ -135,19 +133,10 @@ class View:
             generation=control.generation if control else 0,
             observed_generation=acknowledged.generation if acknowledged else 0,
             version=__version__,
-            next_open=situation.calendar.next_open(now),
-            next_close=situation.calendar.next_close(now),
+            next_open=next_open,
+            next_close=next_close,
             data_age_seconds=max(0.0, (now - newest).total_seconds()) if newest else None,
-            conditions=tuple(
-                ConditionView(
-                    type=str(condition.type),
-                    status=condition.status.value,
-                    reason=condition.reason,
-                    message=condition.message,
-                    last_transition_time=condition.last_transition_time or now,
-                )
-                for condition in situation.refresh_conditions()
-            ),
+            conditions=tuple(condition_view(each, now) for each in situation.refresh_conditions()),
         )
 
     def statistics(self) -> Statistics:
@@ -240,6 +229,8 @@ class View:
             target=target,
             unrealized_pnl=cents(position.unrealized_pnl(at_price)) if at_price is not None else None,
             is_exiting=self.situation.desk.is_leaving(position.position_id),
+            is_protected=self.situation.desk.is_protected(position.position_id),
+            broker_side=position.policy.broker_side,
         )
 
     def signals(self, limit: int) -> Sequence[SignalView]:
@@ -264,7 +255,7 @@ class View:
         return self.tail.last(lines)
 
     def strategy_types(self) -> tuple[str, ...]:
-        return STRATEGY_TYPES
+        return (*STRATEGY_TYPES, StrategyType.CUSTOM.value)
 
     def locks(self) -> Sequence[LockView]:
         return [lock_view(lock) for lock in self.locking.active()]
@@ -303,23 +294,7 @@ class View:
         """Publish a fill, and the portfolio after it."""
         if told.fill is None:
             return
-        intent, fill = told.record.intent, told.fill
-        self.hub.publish(
-            TradeView(
-                execution_id=fill.execution_id,
-                order_ref=fill.order_ref,
-                kind=intent.kind,
-                strategy=intent.strategy,
-                symbol=fill.symbol,
-                side=fill.side,
-                quantity=fill.quantity,
-                price=fill.price,
-                commission=fill.commission,
-                time=fill.time,
-                reason=intent.reason,
-                pnl=told.closed.pnl if told.closed else None,
-            )
-        )
+        self.hub.publish(trade_view(told, told.fill))
         self.hub.publish(self.portfolio())
 
     def tell_status(self) -> None:
@@ -349,87 +324,7 @@ class View:
         control = self.situation.control
         if control is None:
             raise ManifestError("the scheduler has not been read yet")
-        validate_parameters(request.type, request.parameters)
-        optional = {
-            "barSeconds": request.bar_seconds,
-            "evaluationIntervalSeconds": request.evaluation_interval,
-            "minConfidence": request.min_confidence,
-            "maxConcurrentTrades": request.max_concurrent_trades,
-        }
-        name = request.name or _made_up_name(request, taken=set(control.entries) | set(control.refused))
-        manifest = await self.source.create_strategy(
-            {
-                "apiVersion": API_VERSION,
-                "kind": strategy_kind.KIND,
-                "metadata": {"name": name},
-                "spec": {
-                    "schedulerRef": {"name": control.scheduler.name},
-                    "enabled": request.enabled,
-                    "type": request.type,
-                    "parameters": dict(request.parameters),
-                    "symbols": list(request.symbols),
-                    **{key: value for key, value in optional.items() if value is not None},
-                },
-            }
-        )
-        entry = control.entry_of(manifest)
+        taken = set(control.entries) | set(control.refused)
+        manifest = await self.source.create_strategy(strategy_manifest(request, control.scheduler.name, taken))
+        entry = control.entry_of_new(manifest)
         return self._strategy(entry)
-
-
-def signal_view(record: SignalRecord) -> SignalView:
-    """A decided signal as it is shown."""
-    signal: Signal = record.signal
-    return SignalView(
-        strategy=signal.strategy,
-        symbol=signal.symbol,
-        action=signal.action,
-        confidence=record.shown_confidence,
-        bar_time=signal.bar_time,
-        decided_at=record.time,
-        reason=signal.reason,
-        decision=record.reason,
-        detail=record.detail,
-    )
-
-
-def lock_view(lock: Lock) -> LockView:
-    """A lock as it is shown."""
-    return LockView(
-        lock_id=lock.lock_id,
-        scope=lock.scope,
-        subject=lock.subject,
-        reason=lock.reason,
-        detail=lock.detail,
-        since=lock.since,
-        until=lock.until,
-        made_by=lock.made_by,
-        lifted_at=lock.lifted_at,
-        lifted_by=lock.lifted_by,
-    )
-
-
-def order_view(record: IntentRecord) -> OrderView:
-    """An intent and its order as they are shown."""
-    intent = record.intent
-    return OrderView(
-        order_ref=intent.order_ref,
-        kind=intent.kind,
-        strategy=intent.strategy,
-        symbol=intent.symbol,
-        side=intent.side,
-        quantity=intent.quantity,
-        filled_quantity=record.filled,
-        state=record.state,
-        reason=intent.reason,
-        created_at=intent.created_at,
-        average_price=record.average_price if record.filled else None,
-        broker_order_id=record.broker_order_id,
-        detail=record.detail,
-    )
-
-
-def _made_up_name(request: StrategyRequest, taken: set[str]) -> str:
-    """`momentum-aapl`, or with a number where that is taken."""
-    plain = re.sub(r"[^a-z0-9]+", "-", f"{request.type}-{request.symbols[0]}".lower()).strip("-")[:50]
-    names = (plain if number == 1 else f"{plain}-{number}" for number in range(1, len(taken) + 3))
-    return next(name for name in names if name not in taken)

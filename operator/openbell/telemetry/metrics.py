@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
+from openbell.domain.limits import LockScope
 from openbell.domain.orders import IntentKind, Side
 from openbell.domain.reasons import ExitReason, Reason
 from openbell.domain.signals import Action
@@ -105,7 +106,13 @@ class RunnerMetrics:
         self.errors = counter("errors", "Errors by where they came from; each was contained.", "kind", ErrorKind)
 
         self.open_positions = gauge("open_positions", "Positions monitored for their exits.")
+        self.protected_positions = gauge("protected_positions", "Open positions whose stop rests at the broker.")
+        self.locks = gauge("locks", "Locks that hold openings back now.", "scope", LockScope)
+        self.drawdown_ratio = gauge("drawdown_ratio", "How far the equity is below its highest, as a ratio of that.")
+        self.settled_cash = gauge("settled_cash", "Settled money of a cash account; NaN for any other.")
         self.equity = gauge("equity", "Equity of the account in its currency, as the broker last reported it.")
+        for unknown in (self.drawdown_ratio, self.settled_cash):
+            unknown.set(float("nan"))
         self.pnl_day = gauge("pnl_day", "Profit and loss of the session in the account's currency.")
         self.pnl_total = gauge("pnl_total", "Profit and loss since the first start in the account's currency.")
         self.data_age_seconds = gauge("data_age_seconds", "Age of the newest bar or quote.")

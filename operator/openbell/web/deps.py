@@ -8,7 +8,7 @@ from fastapi import Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import HTTPConnection
 
-from openbell.web.schemas import ErrorBody
+from openbell.web.schemas.base import ErrorBody
 from openbell.web.view import RunnerView
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 
-from openbell.web.view import EquityPoint
+from openbell.web.values import EquityPoint
 
 CAPACITY = 2000
 

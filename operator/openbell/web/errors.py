@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from openbell.domain.errors import ClusterError, ManifestError, NotAllowedError, OpenbellError
 from openbell.web.auth import ForbiddenError, UnauthorizedError
-from openbell.web.schemas import ErrorBody
+from openbell.web.schemas.base import ErrorBody
 
 
 class NotThereError(OpenbellError):

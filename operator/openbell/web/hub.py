@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from openbell.domain.clock import Clock
-from openbell.web.view import Lagged, Sequenced, StreamEvent
+from openbell.web.values import Lagged, Sequenced, StreamEvent
 
 QUEUE_LENGTH = 256
 

@@ -8,20 +8,14 @@ from typing import Any
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel
 
-from openbell.web import schemas
 from openbell.web.auth import ForbiddenError, Guard
 from openbell.web.deps import view_of
-from openbell.web.view import (
-    Lagged,
-    PortfolioView,
-    RunnerView,
-    Sequenced,
-    SignalView,
-    StatusView,
-    StreamEvent,
-    Subscription,
-    TradeView,
-)
+from openbell.web.schemas.portfolio import EquityPointBody, Portfolio
+from openbell.web.schemas.scheduler import scheduler_status
+from openbell.web.schemas.strategies import strategy_body
+from openbell.web.schemas.trading import Order, Replay, Trade, signal_body
+from openbell.web.values import Lagged, PortfolioView, Sequenced, SignalView, StatusView, StreamEvent, TradeView
+from openbell.web.view import RunnerView, Subscription
 
 SNAPSHOT_ITEMS = 100
 SEND_SECONDS = 20.0
@@ -33,13 +27,13 @@ router = APIRouter()
 def event_body(event: StreamEvent) -> tuple[str, BaseModel]:
     """The event's type on the wire, and its data."""
     if isinstance(event, SignalView):
-        return "signal", schemas.signal_body(event)
+        return "signal", signal_body(event)
     if isinstance(event, TradeView):
-        return "trade", schemas.Trade.model_validate(event)
+        return "trade", Trade.model_validate(event)
     if isinstance(event, PortfolioView):
-        return "portfolio", schemas.Portfolio.model_validate(event)
+        return "portfolio", Portfolio.model_validate(event)
     assert isinstance(event, StatusView)  # noqa: S101 - the union has no other member
-    return "state", schemas.scheduler_status(event)
+    return "state", scheduler_status(event)
 
 
 def message(item: Sequenced | Lagged) -> dict[str, Any]:
@@ -55,13 +49,13 @@ async def snapshot(view: RunnerView, seq: int) -> dict[str, Any]:
     orders = await view.orders(SNAPSHOT_ITEMS)
     replay = view.replay()
     data = {
-        "status": schemas.scheduler_status(view.status()),
-        "portfolio": schemas.Portfolio.model_validate(view.portfolio()),
-        "strategies": [schemas.strategy_body(each) for each in view.strategies()],
-        "signals": [schemas.signal_body(each) for each in view.signals(SNAPSHOT_ITEMS)],
-        "orders": [schemas.Order.model_validate(each) for each in orders],
-        "equity_history": [schemas.EquityPointBody.model_validate(each) for each in view.equity_history()],
-        "replay": schemas.Replay.model_validate(replay) if replay is not None else None,
+        "status": scheduler_status(view.status()),
+        "portfolio": Portfolio.model_validate(view.portfolio()),
+        "strategies": [strategy_body(each) for each in view.strategies()],
+        "signals": [signal_body(each) for each in view.signals(SNAPSHOT_ITEMS)],
+        "orders": [Order.model_validate(each) for each in orders],
+        "equity_history": [EquityPointBody.model_validate(each) for each in view.equity_history()],
+        "replay": Replay.model_validate(replay) if replay is not None else None,
     }
 
     def plain(value: object) -> object:

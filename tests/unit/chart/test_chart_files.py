@@ -97,6 +97,16 @@ def test_every_metric_of_the_dashboard_exists() -> None:
     assert wanted - known_names() == set()
 
 
+def test_every_metric_of_a_runner_is_on_the_dashboard() -> None:
+    def family(name: str) -> str:
+        return re.sub(r"_(bucket|sum|count|created|total)$", "", name)
+
+    shown = {family(name) for query in queries() for name in metric_names(query)}
+    of_runners = {family(name) for name in RunnerMetrics(version="0", process=False).names()}
+
+    assert of_runners - shown == set()
+
+
 def test_a_metric_that_does_not_exist_would_be_found() -> None:
     assert metric_names('60 * sum by (reason) (rate(openbell_nothing_total{pod=~"$runner"}[5m]))') == {
         "openbell_nothing_total"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import json
 import sqlite3
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,9 +22,13 @@ from click.testing import CliRunner, Result
 from fakes.values import T0, at, make_fill, make_intent, make_position, make_trade, ref
 from openbell.cli import main
 from openbell.domain.clock import SimulatedClock
+from openbell.domain.limits import LockScope
 from openbell.domain.orders import OrderType, Side
+from openbell.domain.reasons import Reason
 from openbell.journal import Journal, export, schema
 from openbell.journal.export import COLUMNS, export_journal
+from openbell.risk.intraday_margin import Deficit
+from openbell.risk.locks import Lock, lift
 
 TESTS = Path(__file__).parents[2]
 DOCUMENTED = TESTS.parent / "docs" / "reference" / "export.md"
@@ -60,6 +65,14 @@ async def test_the_files_say_what_the_journal_says(journal: Journal, tmp_path: P
             f"{tmp_path}/out/fills.csv: 3 rows",
             f"{tmp_path}/out/trades.csv: 1 row",
             f"{tmp_path}/out/positions.csv: 2 rows",
+            f"{tmp_path}/out/adjustments.csv: 0 rows",
+            f"{tmp_path}/out/locks.csv: 0 rows",
+            f"{tmp_path}/out/deficits.csv: 0 rows",
+            f"{tmp_path}/out/peaks.csv: 0 rows",
+            f"{tmp_path}/out/day_starts.csv: 0 rows",
+            f"{tmp_path}/out/parameters.csv: 0 rows",
+            f"{tmp_path}/out/statistics.csv: 0 rows",
+            f"{tmp_path}/out/journal.csv: 1 row",
         ],
     )
     found = read(tmp_path / "out", "intents")
@@ -95,13 +108,39 @@ async def test_the_files_are_as_rfc_4180_says(journal: Journal, tmp_path: Path) 
     assert (len(lines), lines[3]) == (4, "")
 
 
+def test_every_table_of_the_journal_has_its_file() -> None:
+    assert set(COLUMNS) == set(schema.metadata.tables)
+
+
+async def test_what_risk_keeps_is_written_too(journal: Journal, tmp_path: Path) -> None:
+    lock = Lock("k1", LockScope.SYMBOL, "AAPL", Reason.COOLDOWN, "AAPL was left", T0, at(60), "Cooldown#0")
+    endless = Lock("k2", LockScope.GLOBAL, "", Reason.LOCKED, "news", at(-1), None, "REST")
+    await journal.save_locks([lock, lift(endless, by="ada", at=at(5))])
+    await journal.save_peak(Decimal("100000.10"), at(2))
+    await journal.save_deficit(Deficit(date(2026, 3, 2), Decimal("12.5"), Decimal(9000)))
+    await journal.remember_parameters("trend", "Momentum", {"lookback": 3})
+    counts = export_journal(tmp_path, tmp_path / "out")
+    assert (counts["locks"], counts["peaks"], counts["deficits"], counts["parameters"]) == (2, 1, 1, 1)
+    first, second = read(tmp_path / "out", "locks")
+    assert (first["lock_id"], first["until"], first["lifted_by"]) == ("k2", "", "ada")
+    assert first["lifted_at"] == "2026-03-02T15:00:05.000000Z"
+    assert tuple(second.values()) == (
+        *("k1", "Symbol", "AAPL", "COOLDOWN", "AAPL was left", "2026-03-02T15:00:00.000000Z"),
+        *("2026-03-02T15:01:00.000000Z", "Cooldown#0", "", ""),
+    )
+    assert read(tmp_path / "out", "peaks") == [{"equity": "100000.10", "since": "2026-03-02T15:00:02.000000Z"}]
+    (deficit,) = read(tmp_path / "out", "deficits")
+    assert deficit == {"day": "2026-03-02", "amount": "12.5", "equity": "9000", "satisfied_on": ""}
+    (kept,) = read(tmp_path / "out", "parameters")
+    assert (kept["strategy"], kept["type"], json.loads(kept["document"])) == ("trend", "Momentum", {"lookback": 3})
+    (itself,) = read(tmp_path / "out", "journal")
+    assert itself["schema_version"] == str(schema.SCHEMA_VERSION)
+
+
 async def test_an_empty_journal_gives_headers_alone(journal: Journal, tmp_path: Path) -> None:
-    assert export_journal(tmp_path / "journal.db", tmp_path) == {
-        "intents": 0,
-        "fills": 0,
-        "trades": 0,
-        "positions": 0,
-    }
+    counts = export_journal(tmp_path / "journal.db", tmp_path)
+    assert {name for name, count in counts.items() if count} == {"journal"}
+    assert list(counts) == list(COLUMNS)
     assert (tmp_path / "fills.csv").read_bytes().decode() == ",".join(COLUMNS["fills"]) + "\r\n"
 
 
@@ -220,7 +259,12 @@ def test_a_journal_of_the_first_version_needs_no_migration_for_it(tmp_path: Path
     with closing(sqlite3.connect(tmp_path / "journal.db")) as raw:
         raw.executescript(Path(__file__).with_name("journal_v1.sql").read_text())
     before = (tmp_path / "journal.db").read_bytes()
-    assert export_journal(tmp_path, tmp_path / "out") == {"intents": 3, "fills": 3, "trades": 1, "positions": 2}
+    counts = export_journal(tmp_path, tmp_path / "out")
+    assert {"intents": 3, "fills": 3, "trades": 1, "positions": 2, "locks": 0, "peaks": 0, "deficits": 0}.items() <= (
+        counts.items()
+    )
+    assert {row["ratio"] for row in read(tmp_path / "out", "adjustments")} == {""}  # it had no such column
+    assert (tmp_path / "out" / "locks.csv").read_bytes().decode() == ",".join(COLUMNS["locks"]) + "\r\n"
     assert (tmp_path / "journal.db").read_bytes() == before
 
 

@@ -17,7 +17,7 @@ from openbell.domain.orders import IntentState
 from openbell.domain.state import TradingState
 from openbell.runner import lifecycle as lifecycles
 from openbell.runner.lifecycle import Lifecycle
-from openbell.web.view import LifecycleResult
+from openbell.web.values import LifecycleResult
 
 RUNNING, PAUSED, STOPPED = TradingState.RUNNING, TradingState.PAUSED, TradingState.STOPPED
 

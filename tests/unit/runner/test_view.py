@@ -13,15 +13,21 @@ from fakes.source import FakeSource
 from fakes.trading import World, scheduler_manifest, strategy_manifest
 from fakes.values import T0, make_intent, make_signal
 from openbell.domain.errors import ManifestError
+from openbell.domain.orders import IntentState, OrderType, OrderUpdate
+from openbell.domain.policies import encode_policy
+from openbell.domain.positions import ExitPolicy
 from openbell.domain.reasons import Reason
 from openbell.domain.state import TradingState
+from openbell.market.calendar import calendar_for
+from openbell.resources.strategy import StrategyType
+from openbell.runner.documents import scheduler_document
 from openbell.runner.ledger import SignalRecord
 from openbell.runner.lifecycle import Lifecycle
 from openbell.runner.pulse import Pulse
 from openbell.runner.view import View
 from openbell.telemetry.logs import LogTail
 from openbell.web.hub import Hub
-from openbell.web.view import StrategyRequest
+from openbell.web.values import StrategyRequest
 
 
 @dataclass
@@ -98,6 +104,18 @@ async def test_wrong_parameters_are_refused_before_anything_is_made(desk: Desk) 
     assert desk.source.created == []
 
 
+async def test_a_custom_strategy_is_added_with_its_source_and_waits_for_a_config_map_that_nobody_named_before(
+    desk: Desk,
+) -> None:
+    source = {"type": "ConfigMap", "configMap": {"name": "streaks", "key": "strategy.py"}, "class": "Streak"}
+    shown = await desk.view.add_strategy(request(type="Custom", parameters={"bars": 4}, source=source))
+    (document,) = desk.source.created
+    assert (document["spec"]["type"], document["spec"]["source"]) == ("Custom", source)
+    assert document["metadata"]["name"] == "custom-brk-b"
+    assert (shown.type, shown.why) == ("Custom", "the ConfigMap streaks has not been read yet")
+    assert set(desk.view.strategy_types()) == {each.value for each in StrategyType}
+
+
 async def test_before_the_scheduler_is_known_no_strategy_is_added(desk: Desk) -> None:
     desk.world.situation.control = None
     with pytest.raises(ManifestError, match="not been read yet"):
@@ -139,6 +157,37 @@ async def test_the_page_is_ready_while_the_journal_can_be_written(desk: Desk) ->
     assert desk.view.readiness().checks[0].ok
     desk.world.gate.journal_open = False
     assert not desk.view.readiness().checks[0].ok
+
+
+async def test_a_market_without_closing_hours_has_no_next_open_or_close(desk: Desk) -> None:
+    def hours() -> tuple[bool, bool, bool]:
+        shown = desk.view.status()
+        return shown.is_market_hours, shown.next_open is None, shown.next_close is None
+
+    desk.world.situation.calendar = calendar_for("XNYS")
+    assert hours() == (True, False, False)
+    desk.world.situation.calendar = calendar_for("Always")
+    assert hours() == (True, True, True)
+    document = scheduler_document(desk.world.situation, pod="p", owner_tag="o")["market"]
+    assert document == {"open": True, "summary": "market always open"}
+
+
+async def test_a_position_is_shown_as_protected_once_the_broker_has_its_stop(desk: Desk) -> None:
+    world = desk.world
+    world.comparison.is_certain = True
+    await world.hold("a", exits=encode_policy(ExitPolicy(broker_side=True)))
+    world.broker.says(AAPL=10)
+
+    def shown() -> tuple[bool, bool]:
+        (position,) = desk.view.portfolio().positions
+        return position.is_protected, position.broker_side
+
+    assert shown() == (False, True)
+    await world.exits.check()
+    assert shown() == (False, True), "sent, and not acknowledged"
+    stop = next(each for each in world.broker.sent if each.order_type is OrderType.STOP)
+    await world.desk.on_update(OrderUpdate(stop.order_ref, IntentState.WORKING, "b", terms=stop.terms))
+    assert shown() == (True, True)
 
 
 # -- money

@@ -21,7 +21,8 @@ from openbell.domain.statistics import Counters
 from openbell.engine.trail import DecisionQuery, Run, TrailKind
 from openbell.web.app import create_app
 from openbell.web.routes.page import NOT_BUILT
-from openbell.web.view import Check, HealthView, ReplayView, RunnerView
+from openbell.web.values import Check, HealthView, ReplayView
+from openbell.web.view import RunnerView
 
 TOKEN = "correct-horse-battery"
 
@@ -207,12 +208,23 @@ async def test_what_is_not_a_setting_is_a_parameter_of_the_type() -> None:
     assert (request.name, request.enabled) == ("mine", False)
 
 
+async def test_a_custom_strategy_names_where_its_class_is_as_the_resource_does() -> None:
+    runner = fake.FakeRunner()
+    source = {"type": "ConfigMap", "configMap": {"name": "streaks"}, "class": "Streak"}
+    body = {"strategy_type": "custom", "source": source, "config": {"symbol": "AAPL", "bars": 4}}
+    async with client(runner) as api:
+        answer = await api.post("/api/strategies/add", json=body)
+    assert (answer.status_code, answer.json()["name"]) == (201, "custom-aapl")
+    assert runner.added[0].source == source | {"configMap": {"name": "streaks", "key": "strategy.py"}}
+    assert (runner.added[0].type, runner.added[0].parameters) == ("Custom", {"bars": 4})
+
+
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
         (
             {"strategy_type": "astrology", "config": {"symbol": "AAPL"}},
-            "Field strategy_type cannot be 'astrology': allowed are Momentum, Crossover.",
+            "Field strategy_type cannot be 'astrology': allowed are Momentum, Crossover, Custom.",
         ),
         ({"config": {"symbol": "AAPL"}}, "Field strategy_type is missing and required."),
         (
@@ -235,6 +247,36 @@ async def test_what_is_not_a_setting_is_a_parameter_of_the_type() -> None:
         (
             {"strategy_type": "momentum", "config": {"symbol": "AAPL"}, "enabeld": True},
             "Field enabeld is not one that this call knows.",
+        ),
+        (
+            {"strategy_type": "momentum", "config": {"symbol": "AAPL"}, "enabled": "yes"},
+            "Field enabled cannot be 'yes': input should be a valid boolean.",
+        ),
+        (
+            {"strategy_type": "custom", "config": {"symbol": "AAPL"}},
+            "Field source is missing and required where strategy_type is Custom.",
+        ),
+        (
+            {
+                "strategy_type": "momentum",
+                "config": {"symbol": "AAPL"},
+                "source": {"type": "Image", "entryPoint": "a:B"},
+            },
+            "Field source is only allowed where strategy_type is Custom; it is Momentum.",
+        ),
+        (
+            {"strategy_type": "custom", "config": {"symbol": "AAPL"}, "source": {"type": "Image"}},
+            "Field source cannot be {'type': 'Image'}: "
+            "spec.source.entryPoint is required when spec.source.type is Image.",
+        ),
+        (
+            {
+                "strategy_type": "custom",
+                "config": {"symbol": "AAPL"},
+                "source": {"type": "Image", "entryPoint": "import os"},
+            },
+            "Field source.entryPoint cannot be 'import os': "
+            "must be a module and a class, like package.module:Reversal.",
         ),
         (
             {"strategy_type": "momentum", "config": {"symbol": "AAPL", "lookbak": 3}},
@@ -282,6 +324,14 @@ async def test_money_travels_as_plain_decimal_text() -> None:
     async with client(fake.FakeRunner(view_positions=(exact,))) as api:
         shown = (await api.get("/api/positions")).json()["positions"][0]
     assert (shown["average_price"], shown["unrealized_pnl"], shown["price"]) == ("1000", "-0.1", None)
+
+
+async def test_a_position_says_whether_its_stop_rests_at_the_broker_and_is_to() -> None:
+    held = (fake.position("AAPL"), fake.position("MSFT", is_protected=False, broker_side=False))
+    async with client(fake.FakeRunner(view_positions=held)) as api:
+        apple, microsoft = (await api.get("/api/positions")).json()["positions"]
+    assert (apple["is_protected"], apple["broker_side"]) == (True, True)
+    assert (microsoft["is_protected"], microsoft["broker_side"]) == (False, False)
 
 
 async def test_a_position_shows_its_oldest_lots_or_that_they_are_not_known() -> None:

@@ -15,7 +15,7 @@ from fakes import runner_view as fake
 from openbell.domain.clock import SimulatedClock
 from openbell.web.equity import EquityHistory
 from openbell.web.hub import Hub
-from openbell.web.view import Lagged, Sequenced
+from openbell.web.values import Lagged, Sequenced
 
 
 def hub(queue_length: int = 4) -> Hub:

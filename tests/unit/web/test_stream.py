@@ -52,11 +52,13 @@ async def test_a_snapshot_comes_first_and_events_follow_with_growing_numbers() -
         "replay",
     }
     assert len(snapshot["data"]["equity_history"]) == 400
+    assert [each["is_protected"] for each in snapshot["data"]["portfolio"]["positions"]] == [True, True, False]
     assert snapshot["data"]["equity_history"][-1]["equity"] == snapshot["data"]["portfolio"]["equity"]
     assert [event["type"] for event in events] == ["signal", "trade", "portfolio", "state"]
     assert [event["seq"] for event in events] == [1, 2, 3, 4]
     assert events[0]["data"]["decision_text"] == "an order was sent"
     assert events[1]["data"]["price"] == "247.81"
+    assert events[2]["data"]["positions"][0]["is_protected"] is True
     assert events[3]["data"]["state"] == "paused"
 
 

@@ -1,7 +1,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import type { ComponentChildren } from "preact";
 import { quantity } from "../format";
-import { dialog, model, type Page } from "../store";
+import { dialog, heldBack, model, type Page } from "../store";
 
 function Modal({ label, testid, children }: { label: string; testid: string; children: ComponentChildren }) {
   const ref = useRef<HTMLDialogElement>(null);
@@ -79,6 +79,29 @@ function CloseDialog({ page }: { page: Page }) {
   );
 }
 
+function UnlockDialog({ page }: { page: Page }) {
+  const asked = dialog.value;
+  if (asked.kind !== "unlock") return null;
+  const { lock } = asked;
+  return (
+    <Modal label="Unlock" testid="dialog-unlock">
+      <h2>Unlock {heldBack(lock)}?</h2>
+      <p>
+        They are allowed again at once, as far as nothing else holds them back. The lock was made because: {lock.detail}.
+        {lock.reason === "DRAWDOWN" && " The drawdown is measured anew from the equity of now."}
+      </p>
+      <div class="dialog-buttons">
+        <button type="button" class="button" autofocus onClick={cancel}>
+          Cancel
+        </button>
+        <button type="button" class="button danger solid" data-testid="confirm-unlock" onClick={() => void page.unlock(lock)}>
+          Unlock
+        </button>
+      </div>
+    </Modal>
+  );
+}
+
 function TokenDialog({ page }: { page: Page }) {
   const input = useRef<HTMLInputElement>(null);
   const asked = dialog.value;
@@ -123,6 +146,7 @@ export function Dialogs({ page }: { page: Page }) {
   const { kind } = dialog.value;
   if (kind === "stop") return <StopDialog page={page} />;
   if (kind === "close") return <CloseDialog page={page} />;
+  if (kind === "unlock") return <UnlockDialog page={page} />;
   if (kind === "token") return <TokenDialog page={page} />;
   return null;
 }

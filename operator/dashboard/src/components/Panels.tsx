@@ -1,34 +1,8 @@
-import type { ComponentChildren } from "preact";
-import { count, counted, duration, minute, money, percent, price, progress, quantity, time, tone, words } from "../format";
+import { count, counted, duration, minute, money, percent, price, quantity, time, tone, words } from "../format";
 import type { Model } from "../model";
-import { dialog, logs, logsOpen, pending } from "../store";
-import type { Order, Position, Strategy, TradeSignal } from "../types";
-
-export function Panel(props: {
-  title: string;
-  testid: string;
-  note?: ComponentChildren;
-  class?: string;
-  children: ComponentChildren;
-}) {
-  return (
-    <section class={`panel ${props.class ?? ""}`} data-testid={props.testid} aria-label={props.title}>
-      <div class="panel-head">
-        <h2>{props.title}</h2>
-        {props.note !== undefined && <span class="muted">{props.note}</span>}
-      </div>
-      {props.children}
-    </section>
-  );
-}
-
-function Empty({ children, testid }: { children: ComponentChildren; testid: string }) {
-  return (
-    <p class="empty" data-testid={testid}>
-      {children}
-    </p>
-  );
-}
+import { logs, logsOpen } from "../store";
+import type { Order, Strategy, TradeSignal } from "../types";
+import { Empty, Panel } from "./Panel";
 
 function Figure({ name, value, note, mood, testid }: { name: string; value: string; note?: string; mood?: string; testid: string }) {
   return (
@@ -44,7 +18,9 @@ function Figure({ name, value, note, mood, testid }: { name: string; value: stri
 
 function marketText(model: Model): { value: string; note: string } {
   const { is_market_hours, next_open, next_close } = model.status;
-  if (is_market_hours) return { value: "Open", note: next_close ? `until ${minute(next_close, model.time)}` : "around the clock" };
+  if (is_market_hours) {
+    return next_close === null ? { value: "Always open", note: "" } : { value: "Open", note: `until ${minute(next_close, model.time)}` };
+  }
   return { value: "Closed", note: next_open ? `opens ${minute(next_open, model.time)}` : "" };
 }
 
@@ -69,107 +45,6 @@ export function Figures({ model }: { model: Model }) {
       />
       <Figure name="Market" value={market.value} note={market.note} testid="market" />
     </dl>
-  );
-}
-
-/** Stop on the left, target on the right, the entry as a tick, the price as a dot. */
-function Gauge({ position }: { position: Position }) {
-  const { stop, target, price: at, average_price } = position;
-  const short = Number(position.quantity) < 0;
-  const where = progress(at, stop, target);
-  const entry = progress(average_price, stop, target);
-  const text = `stop ${stop === null ? "off" : price(stop)}, target ${target === null ? "off" : price(target)}`;
-  if (where === null) return <div class="gauge-words">{text}</div>;
-  return (
-    <div class="gauge" title={text}>
-      <span class="gauge-end">
-        <span class="visually-hidden">stop </span>
-        {price(stop)}
-      </span>
-      <svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">
-        <rect x="0" y="4" width="100" height="2" rx="1" class="gauge-track" />
-        {entry !== null && <rect x={entry * 100 - 0.6} y="1" width="1.2" height="8" class="gauge-entry" />}
-        {entry !== null && (
-          <rect
-            x={Math.min(where, entry) * 100}
-            y="4"
-            width={Math.abs(where - entry) * 100}
-            height="2"
-            class={where >= entry ? "gauge-gain" : "gauge-loss"}
-          />
-        )}
-        <rect x={where * 98} y="2" width="2" height="6" rx="1" class="gauge-dot" />
-      </svg>
-      <span class="gauge-end">
-        <span class="visually-hidden">target{short ? " below" : ""} </span>
-        {price(target)}
-      </span>
-    </div>
-  );
-}
-
-export function Positions({ model }: { model: Model }) {
-  const rows = model.portfolio.positions;
-  return (
-    <Panel title="Positions" testid="positions" note={rows.length ? `${rows.length} open` : undefined}>
-      {rows.length === 0 ? (
-        <Empty testid="positions-empty">No open positions.</Empty>
-      ) : (
-        <div class="scroll" tabIndex={0} role="region" aria-label="Positions table">
-          <table class="positions">
-            <thead>
-              <tr>
-                <th>Symbol</th>
-                <th class="number">Quantity</th>
-                <th class="number">Entry</th>
-                <th class="number">Price</th>
-                <th class="gauge-head">Stop and target</th>
-                <th class="number">Gain or loss</th>
-                <th class="number wide">Opened</th>
-                <th>
-                  <span class="visually-hidden">Close</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {rows.map((each) => (
-                <tr key={each.position_id} data-testid={`position-${each.symbol}`}>
-                  <td class="c-symbol">
-                    <strong>{each.symbol}</strong>
-                    {each.is_exiting && <span class="tag">leaving</span>}
-                    <small>{each.strategy}</small>
-                  </td>
-                  <td class="number c-quantity">
-                    {quantity(each.quantity)} <small>{Number(each.quantity) < 0 ? "short" : "long"}</small>
-                  </td>
-                  <td class="number c-entry">{price(each.average_price)}</td>
-                  <td class="number c-price">{price(each.price)}</td>
-                  <td class="c-gauge">
-                    <Gauge position={each} />
-                  </td>
-                  <td class={`number c-pnl ${tone(each.unrealized_pnl)}`}>{money(each.unrealized_pnl, true)}</td>
-                  <td class="number wide muted">{time(each.opened_at, model.time)}</td>
-                  <td class="c-close">
-                    <button
-                      type="button"
-                      class="button small"
-                      data-testid={`close-${each.symbol}`}
-                      aria-label={`Close ${each.symbol} of ${each.strategy}`}
-                      disabled={pending.value !== null}
-                      onClick={() => {
-                        dialog.value = { kind: "close", position: each.position_id, symbol: each.symbol };
-                      }}
-                    >
-                      Close
-                    </button>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-    </Panel>
   );
 }
 

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime, BeforeValidator, Field
 
 from openbell.engine.trail import DecisionQuery
 from openbell.web.deps import LimitQuery, View, errors
-from openbell.web.schemas import DecisionList, decision_body
+from openbell.web.schemas.trading import DecisionList, decision_body
 
 router = APIRouter(prefix="/api", tags=["trading"])
 

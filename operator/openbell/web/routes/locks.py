@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from openbell.domain.limits import LockScope
 from openbell.web.auth import require_write
 from openbell.web.deps import View, errors
-from openbell.web.schemas import Lock, LockAnswer, LockList
-from openbell.web.view import LockRequest
+from openbell.web.schemas.locks import Lock, LockAnswer, LockList
+from openbell.web.values import LockRequest
 
 MAX_SECONDS = 31_536_000
 

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from openbell.web.auth import require_write
 from openbell.web.deps import NoOther, View, errors
-from openbell.web.schemas import Lifecycle, SchedulerStats, SchedulerStatus, scheduler_stats, scheduler_status
-from openbell.web.view import LifecycleResult
+from openbell.web.schemas.scheduler import Lifecycle, SchedulerStats, SchedulerStatus, scheduler_stats, scheduler_status
+from openbell.web.values import LifecycleResult
 
 MAX_WAIT_SECONDS = 60
 

@@ -9,8 +9,8 @@ from fastapi.responses import JSONResponse
 from pydantic import Field
 
 from openbell.web.deps import NoOther, View, errors
-from openbell.web.schemas import CheckBody, Health, LogList, log_entry
-from openbell.web.view import HealthView
+from openbell.web.schemas.service import CheckBody, Health, LogList, log_entry
+from openbell.web.values import HealthView
 
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Self
 
 from fastapi import APIRouter, Depends
@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints,
 
 from openbell.domain.errors import ManifestError
 from openbell.resources.common import Symbol
+from openbell.resources.strategy import SourceSpec, StrategyType
 from openbell.web.auth import require_write
 from openbell.web.deps import View, errors
-from openbell.web.schemas import StrategyAdded, StrategyList, strategy_body
-from openbell.web.view import StrategyRequest
+from openbell.web.schemas.strategies import StrategyAdded, StrategyList, strategy_body
+from openbell.web.values import StrategyRequest
 
 router = APIRouter(prefix="/api/strategies", tags=["strategies"])
 
@@ -46,18 +47,29 @@ class AddStrategyConfig(BaseModel):
 class AddStrategy(BaseModel):
     """A strategy to create."""
 
+    # Strict field by field: as a whole it would not take the names of types in `source`, which are no enum members yet.
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
-        strict=True,
         json_schema_extra={
-            "examples": [{"strategy_type": "momentum", "config": {"symbol": "AAPL"}, "enabled": True}],
+            "examples": [
+                {"strategy_type": "momentum", "config": {"symbol": "AAPL"}, "enabled": True},
+                {
+                    "strategy_type": "custom",
+                    "source": {"type": "ConfigMap", "configMap": {"name": "streaks"}, "class": "Streak"},
+                    "config": {"symbols": ["AAPL", "IBM"], "bars": 4},
+                },
+            ],
         },
     )
 
     strategy_type: Annotated[str, Field(description="A type of strategy in any spelling: momentum, Momentum.")]
     config: AddStrategyConfig
-    enabled: bool = True
+    source: Annotated[
+        SourceSpec | None,
+        Field(description="Where the class of type Custom comes from, as in the resource; refused for any other type."),
+    ] = None
+    enabled: Annotated[bool, Field(strict=True)] = True
     name: Name | None = None
 
 
@@ -74,6 +86,16 @@ def find_type(asked: str, types: Iterable[str]) -> str:
     raise ManifestError(f"Field strategy_type cannot be {asked[:80]!r}: allowed are {', '.join(known)}.")
 
 
+def source_of(type_name: str, source: SourceSpec | None) -> Mapping[str, object] | None:
+    """The source as the resource has it. Raises ManifestError where the type needs one, or takes none."""
+    is_custom = type_name == StrategyType.CUSTOM.value
+    if is_custom and source is None:
+        raise ManifestError("Field source is missing and required where strategy_type is Custom.")
+    if not is_custom and source is not None:
+        raise ManifestError(f"Field source is only allowed where strategy_type is Custom; it is {type_name}.")
+    return None if source is None else source.to_manifest()
+
+
 @router.get("")
 async def list_strategies(view: View) -> StrategyList:
     """Every strategy of this scheduler, with its state and counters."""
@@ -87,11 +109,12 @@ async def list_strategies(view: View) -> StrategyList:
     responses=errors(401, 403, 404, 409, 413, 422, 503),
 )
 async def add_strategy(view: View, body: AddStrategy) -> StrategyAdded:
-    """Create a Strategy for this scheduler."""
+    """Create a Strategy for this scheduler. The class of a Custom one is in a ConfigMap or in the image already."""
     config = body.config
+    type_name = find_type(body.strategy_type, view.strategy_types())
     created = await view.add_strategy(
         StrategyRequest(
-            type=find_type(body.strategy_type, view.strategy_types()),
+            type=type_name,
             symbols=config.all_symbols(),
             parameters=dict(config.__pydantic_extra__),
             enabled=body.enabled,
@@ -100,6 +123,7 @@ async def add_strategy(view: View, body: AddStrategy) -> StrategyAdded:
             evaluation_interval=config.evaluation_interval,
             min_confidence=config.min_confidence,
             max_concurrent_trades=config.max_concurrent_trades,
+            source=source_of(type_name, body.source),
         )
     )
     return StrategyAdded(name=created.name, strategy=strategy_body(created))

@@ -9,17 +9,8 @@ from fastapi import APIRouter, Depends, Path
 from openbell.web.auth import require_write
 from openbell.web.deps import Limit, View, errors
 from openbell.web.errors import NotThereError
-from openbell.web.schemas import (
-    MoneyAnswer,
-    Order,
-    OrderList,
-    PositionClosing,
-    PositionList,
-    ReplayAnswer,
-    SignalList,
-    held_position,
-    signal_body,
-)
+from openbell.web.schemas.portfolio import MoneyAnswer, PositionClosing, PositionList, held_position
+from openbell.web.schemas.trading import Order, OrderList, ReplayAnswer, SignalList, signal_body
 
 router = APIRouter(prefix="/api", tags=["trading"])
 
