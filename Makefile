@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check run down image crds bench
+.PHONY: help demo test check run down image crds bench chaos
 
 PY := .venv/bin
 help: ## list the targets
@@ -31,6 +31,9 @@ image: ## build the image and load it on the local cluster's nodes, if that is u
 crds: .venv/.stamp ## write crds/ and what else is generated from the resources' models
 	@$(PY)/openbell crds
 	@$(PY)/python hack/chart.py
+
+chaos: .venv/.stamp ## the long runs: 2,000 random histories of the engine, 1,000 kills of a runner (about two hours)
+	@hack/chaos.sh
 
 bench: .venv/.stamp ## measure the promised numbers, each beside its reference in the same run
 	@hack/bench.sh

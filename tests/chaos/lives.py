@@ -267,8 +267,10 @@ class Lives:
     def drain(self) -> None:
         """A last life without entries, until every position has had its exit; then an orderly end and all checks."""
         self.write(paused=True)
+        before = self.epoch()
         self.start()
-        self._await(lambda: not any(self.open_things()), "positions or intents stayed open")
+        # Before it leads it may not have heard that SIGTERM is to end it in order.
+        self._await(lambda: self.epoch() > before and not any(self.open_things()), "positions or intents stayed open")
         self.end()
         self.check()
         self.check_end()
@@ -313,6 +315,10 @@ class Lives:
         intents = self._rows("SELECT order_ref FROM intents WHERE is_open = 1")
         positions = self._rows("SELECT position_id FROM positions WHERE is_open = 1")
         return [row[0] for row in intents], [row[0] for row in positions]
+
+    def epoch(self) -> int:
+        """The newest leadership that the journal knows."""
+        return max((int(row[0]) for row in self._rows("SELECT epoch FROM journal")), default=0)
 
     def trades(self) -> int:
         """Round trips so far."""
