@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -80,6 +80,13 @@ class Timeline:
     def bars(self) -> int:
         """How many bars lie within it."""
         return sum(sum(track.has_bar) for track in self.tracks.values())
+
+    def sessions_on(self, days: Set[date]) -> frozenset[int]:
+        """The numbers of the sessions that begin one of these dates."""
+        if not days:
+            return frozenset()
+        begins = enumerate(zip(self.sessions, self.begins_day, strict=True))
+        return frozenset(number for number, (session, is_first) in begins if is_first and session.date in days)
 
 
 def lay_out(recorded: RecordedBars, start: date, end: date) -> Timeline:
