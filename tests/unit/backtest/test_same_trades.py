@@ -12,9 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes.backtests import DAY, FIRST, Manifests, csv_of, lines, random_bars, with_columns
+from fakes.backtests import DAY, FIRST, Manifests, assert_same, csv_of, lines, random_bars, with_columns
 from fakes.trading import until
-from openbell.backtest.equity import curve_of
 from openbell.backtest.run import Backtest
 from openbell.backtest.setup import Setup, prepare
 from openbell.domain.errors import ManifestError
@@ -263,15 +262,6 @@ def setups(draw: st.DrawFn) -> Setup:
     return manifests.setup(bars)
 
 
-def same(one: Backtest, other: Backtest, cash: float) -> None:
-    assert lines(one) == lines(other)
-    assert one.outcome.reasons == other.outcome.reasons
-    assert [booking.fill for booking in one.desk.bookings] == [booking.fill for booking in other.desk.bookings]
-    assert [booking.shown for booking in one.desk.bookings] == [booking.shown for booking in other.desk.bookings]
-    assert set(one.desk.positions) == set(other.desk.positions)
-    assert curve_of(one, cash).equity.tolist() == curve_of(other, cash).equity.tolist()
-
-
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(setups())
 def test_passing_over_sessions_changes_nothing(setup: Setup) -> None:
@@ -279,16 +269,15 @@ def test_passing_over_sessions_changes_nothing(setup: Setup) -> None:
     stepped.step_through()
     passed.run()
     jumped.run(batch=True)
-    cash = float(setup.venue.terms.starting_cash)
-    same(passed, stepped, cash)
-    same(jumped, stepped, cash)
+    assert_same(passed, stepped, setup)
+    assert_same(jumped, stepped, setup)
 
 
 def both_ways(setup: Setup) -> Backtest:
     stepped, passed = Backtest(setup), Backtest(setup)
     stepped.step_through()
     passed.run()
-    same(passed, stepped, float(setup.venue.terms.starting_cash))
+    assert_same(passed, stepped, setup)
     return passed
 
 
