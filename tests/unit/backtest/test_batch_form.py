@@ -89,12 +89,13 @@ HALF_HOURS: dict[str, Any] = {"bar_seconds": 1800, "sessions": 1_000, "volatilit
 
 def test_days_on_which_nothing_is_decided_are_jumped_over() -> None:
     rule = {"type": "Momentum", "parameters": {"lookback": 6, "threshold": 0.04, "exitThreshold": 1.0}}
+    other = {"type": "Momentum", "parameters": {"lookback": 2, "threshold": 0.025, "exitThreshold": 1.0}}
     manifests = Manifests(
         bar_seconds=7200,
         end=date(2002, 7, 31),
-        exits={"stopLoss": 0.02, "takeProfit": 0.04},
-        risk={"maxDailyLossFraction": 0.0002, "maxDrawdownFraction": 1.0},
-        strategies=(rule,),
+        exits={"stopLoss": 0.05, "takeProfit": 0.08},
+        risk={"maxDailyLossFraction": 0.0005, "maxDrawdownFraction": 1.0},
+        strategies=(rule, other),
     )
     bars = random_bars(5, bar_seconds=7200, sessions=1_000, last=date(2002, 7, 31), volatility=0.008)
     run = jumped(manifests.setup(bars))
