@@ -350,8 +350,7 @@ class Venue:
         self.quotes[quote.symbol] = quote
         happened: list[Happened] = []
         for order in tuple(self._working.get(quote.symbol, {}).values()):
-            if quote.time > order.live_from:
-                happened.extend(self._match(order, quote))
+            happened.extend(self._match(order, quote))
         return tuple(happened)
 
     def is_concerned(self, quote: Quote, hours: TradingHours | None) -> bool:
@@ -428,6 +427,8 @@ class Venue:
     # --- matching ----------------------------------------------------------------------------------------------------
 
     def _match(self, order: VenueOrder, quote: Quote) -> Iterator[Happened]:
+        if quote.time <= order.live_from:
+            return
         if self._orders[order.order_id].state is not IntentState.WORKING:
             return  # cancelled by its OCA group in this very step
         request = order.request
@@ -438,8 +439,8 @@ class Venue:
             return
         at = self._fill_price(order, quote)
         if at is not None:
-            fill, order = self._fill(order, at, quote.time)
-            yield Happened(order.account, fill)
+            order = self._fill(order, at, quote.time)
+            yield Happened(order.account, self._changes.fills[-1][1])
             yield self._keep(order)
             yield from self._end_group(order, "another order of its OCA group was filled")
         if request.time_in_force is TimeInForce.IOC and order.state is IntentState.WORKING:
@@ -462,8 +463,8 @@ class Venue:
             slipped = min(slipped, limit) if buys else max(slipped, limit)
         return max(PRICE_STEP, slipped.quantize(PRICE_STEP))
 
-    def _fill(self, order: VenueOrder, at: Decimal, moment: datetime) -> tuple[Fill, VenueOrder]:
-        """The execution, and the order after it, which is yet to be kept."""
+    def _fill(self, order: VenueOrder, at: Decimal, moment: datetime) -> VenueOrder:
+        """The order after an execution, which is yet to be kept."""
         quantity = self._portion(order)
         filled = order.filled + quantity
         commission = self._commission(filled) - order.commission
@@ -492,7 +493,7 @@ class Venue:
         self.ledger(order.account).book(request.symbol, quantity * request.side.sign, at, commission)
         self._changes.accounts.add(order.account)
         self._changes.fills.append((order.account, fill))
-        return fill, order
+        return order
 
     def _portion(self, order: VenueOrder) -> Decimal:
         """All that remains, or with partial fills a seeded part of it, in whole shares."""
