@@ -151,7 +151,7 @@ class Backtest:
                 self._number += 1
 
     def _read_account(self, number: int, moment: datetime) -> None:
-        self.desk.refresh_account(self._day_start(moment))
+        self.desk.refresh_account(self._day_start(number, moment))
         self._readings.read(2 * number + (moment == self._closes[number]))
 
     # -- passing over ------------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ class Backtest:
                 quote = Quote(at.track.symbol, session.open, opening, opening, opening)
                 self._market.show(quote)
                 self.desk.venue.see(quote)
-        self.desk.begin_day(self._day_start(session.open))
+        self.desk.begin_day(self._day_start(number, session.open))
 
     # -- steps -------------------------------------------------------------------------------------------------
 
@@ -266,7 +266,7 @@ class Backtest:
                 if self.desk.is_read_at_every_step:
                     self._read_account(self._number, moment)
                 else:
-                    self.desk.begin_day(self._day_start(moment))
+                    self.desk.begin_day(self._day_start(self._number, moment))
                     self._readings.read_equity(2 * self._number)
                 self._check(moment)
             case PathStep(quotes=quotes, time=moment):
@@ -362,8 +362,10 @@ class Backtest:
             reason = placed[decision.intent.order_ref] if decision.intent is not None else decision.reason
             self.outcome.reasons[reason] += 1
 
-    def _day_start(self, moment: datetime) -> datetime:
-        """When the trading day began; at its close a session is still today."""
+    def _day_start(self, number: int, moment: datetime) -> datetime:
+        """When the trading day began, at the open or the close of a session; at its close it is still today."""
+        if moment == self._closes[number] or not self.timeline.begins_day[number]:
+            return self.timeline.day_opens[number]
         before = moment - RESOLUTION
         session = self.recorded.calendar.session_at(before)
         return session.open if session else before.replace(hour=0, minute=0, second=0, microsecond=0)

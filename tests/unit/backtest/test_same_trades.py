@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes.backtests import DAY, FIRST, Manifests, assert_same, csv_of, lines, random_bars, with_columns
+from fakes.backtests import DAY, FIRST, Manifests, assert_same, csv_of, lines, random_bars
 from fakes.trading import until
 from openbell.backtest.run import Backtest
 from openbell.backtest.setup import Setup, prepare
@@ -265,7 +265,7 @@ def setups(draw: st.DrawFn) -> Setup:
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(setups())
 def test_passing_over_sessions_changes_nothing(setup: Setup) -> None:
-    stepped, passed, jumped = Backtest(setup), Backtest(setup), Backtest(with_columns(setup))
+    stepped, passed, jumped = Backtest(setup), Backtest(setup), Backtest(setup)
     stepped.step_through()
     passed.run()
     jumped.run(batch=True)
