@@ -32,6 +32,8 @@ from openbell.strategies.momentum import Momentum
 from openbell.telemetry.logs import LogTail
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
+PATIENCE = 110.0
+"""Seconds for a replay, a little less than a test may take: one takes two to five alone, and a minute beside others."""
 DIGEST = "ef3aa30f1f49817259e1bdf075f679a105a5c0d474a748b824014909ba3f8073"
 """Of the replay of examples/replay.yaml, wherever it runs."""
 
@@ -110,6 +112,10 @@ WORLDS: dict[str, tuple[int, dict[str, Any], Manifests]] = {
 }
 
 
+def is_over(runner: Runner) -> bool:
+    return runner._crew is not None and bool(runner._crew.situation.finished)
+
+
 async def replayed(text: str, bars: str, folder: Path) -> list[str]:
     """The trades that the runner makes of it."""
     (folder / "bars.csv").write_text(bars, encoding="utf-8")
@@ -123,7 +129,7 @@ async def replayed(text: str, bars: str, folder: Path) -> list[str]:
     runner = Runner(FileSource([file], folder / "data", SchedulerVariables()), options, LogTail(), contend)
     task = asyncio.create_task(runner.run())
     try:
-        await until(lambda: task.done() or (runner._crew is not None and bool(runner._crew.situation.finished)), 60)
+        await until(lambda: task.done() or is_over(runner), PATIENCE)
         assert runner._crew is not None
         return [trade_line(trade) for trade in runner._crew.ledger.trades]
     finally:
