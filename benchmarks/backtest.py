@@ -40,6 +40,7 @@ DAY = 86_400
 EPOCH = date(1970, 1, 1)
 GOALS = {"nautilus": 2.5, "backtrader": 8.0}
 BATCH_GOAL = 1_000_000
+SELDOM = (200, 400)  # what the batch form makes of a rule that trades seldom
 
 MANIFESTS = """
 apiVersion: openbell.dev/v1alpha1
@@ -64,6 +65,16 @@ spec:
 
 
 @dataclass(frozen=True, slots=True)
+class Seldom:
+    """The batch form of slower averages over the same bars, which trade less often."""
+
+    fast: int
+    slow: int
+    trades: int
+    bars_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """Bars a second, by engine; None where an engine cannot."""
 
@@ -75,6 +86,7 @@ class Result:
     ratios: dict[str, float]
     batch_bars_per_second: float | None
     proof_seconds: float | None
+    seldom: Seldom | None
 
     def lines(self) -> Iterator[str]:
         yield f"{self.bars} bars, SMA {self.fast} over {self.slow}, {self.trades} trades, the same in every engine"
@@ -88,6 +100,13 @@ class Result:
         else:
             yield f"batch form              {self.batch_bars_per_second:>12,.0f} bars/s  (goal {BATCH_GOAL:,})"
             yield f"its proof, once         {self.proof_seconds:>12.1f} s"
+        if self.seldom is not None and self.batch_bars_per_second is not None:
+            few = self.seldom
+            yield f"SMA {few.fast} over {few.slow}, {few.trades} trades{few.bars_per_second:>13,.0f} bars/s"
+            often, seldom = self.bars / self.batch_bars_per_second, self.bars / few.bars_per_second
+            trip = (often - seldom) / (self.trades - few.trades)
+            yield f"so a round trip takes   {trip * 1e6:>12.0f} µs"
+            yield f"and a bar beside them   {(often - trip * self.trades) / self.bars * 1e9:>12.0f} ns"
 
 
 def without_ties(cents: np.ndarray, fast: int, slow: int) -> np.ndarray:
@@ -167,6 +186,9 @@ def measure(python: Path, count: int, fast: int, slow: int, rounds: int) -> Resu
         proof_seconds = time.process_time() - began
     except ManifestError:
         batch = False
+    slower = prepared(bars, *SELDOM)
+    seldom: list[float] = []
+    _, few = run_openbell(slower, batch=False)
     seconds: dict[str, list[float]] = {"openbell": [], **{engine: [] for engine in PEERS}, "batch": []}
     wanted: list[list[Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -177,6 +199,10 @@ def measure(python: Path, count: int, fast: int, slow: int, rounds: int) -> Resu
             runs |= {engine: run_peer(python, engine, path, fast, slow) for engine in PEERS}
             if batch:
                 runs["batch"] = run_openbell(setup, batch=True)
+                took, trades = run_openbell(slower, batch=True)
+                if trades != few:
+                    raise SystemExit(f"SMA {SELDOM}: the batch form has {len(trades)} trades, bar by bar {len(few)}")
+                seldom.append(took)
             for name, (took, trades) in runs.items():
                 wanted = wanted or trades
                 if trades != wanted:
@@ -186,7 +212,8 @@ def measure(python: Path, count: int, fast: int, slow: int, rounds: int) -> Resu
     speed = {name: count / min(took) for name, took in seconds.items() if took}
     batch_speed = speed.pop("batch", None)
     ratios = {engine: speed["openbell"] / speed[engine] for engine in PEERS}
-    return Result(count, fast, slow, len(wanted), speed, ratios, batch_speed, proof_seconds)
+    rare = Seldom(*SELDOM, len(few), count / min(seldom)) if seldom else None
+    return Result(count, fast, slow, len(wanted), speed, ratios, batch_speed, proof_seconds, rare)
 
 
 def main() -> None:

@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import yaml
 
+from openbell.backtest.equity import curve_of
+from openbell.backtest.report import as_json, report_of
 from openbell.backtest.run import Backtest
 from openbell.backtest.setup import Setup, assemble, control_of
 from openbell.domain.bars import BarSeries, Floats
 from openbell.domain.money import ZERO
+from openbell.domain.positions import Position
 from openbell.domain.signals import Action
 from openbell.engine.digest import trade_line
 from openbell.market.calendar import calendar_for
@@ -39,11 +42,12 @@ def random_bars(
     volatility: float = 0.02,
     bar_seconds: int = DAY,
     first: date = FIRST,
+    last: date | None = None,
 ) -> Rows:
     """Bars that drift and jump, with a part of them missing; the first and the last are always there."""
     chance = random.Random(seed)
     days: list[date | datetime] = []
-    for session in calendar_for(calendar).sessions(first, first + (LAST - FIRST)):
+    for session in calendar_for(calendar).sessions(first, last or first + (LAST - FIRST)):
         if bar_seconds == DAY:
             days.append(session.date)
         else:
@@ -145,6 +149,26 @@ class Manifests:
 def lines(run: Backtest) -> list[str]:
     """The trades of a run as canonical text."""
     return [trade_line(trade) for trade in run.desk.trades]
+
+
+def positions_of(run: Backtest) -> dict[str, Position]:
+    """The open positions of a run; the best price is nobody's business where no trailing stop hangs from it."""
+    return {
+        name: position if position.policy.trailing else replace(position, best_price=ZERO)
+        for name, position in run.desk.positions.items()
+    }
+
+
+def assert_same(one: Backtest, other: Backtest, setup: Setup) -> None:
+    """Two runs of a setup came to the same: trades, fills, reasons, positions, equity at each close, and measures."""
+    assert lines(one) == lines(other)
+    assert one.outcome.reasons == other.outcome.reasons
+    assert [booking.fill for booking in one.desk.bookings] == [booking.fill for booking in other.desk.bookings]
+    assert [booking.shown for booking in one.desk.bookings] == [booking.shown for booking in other.desk.bookings]
+    assert positions_of(one) == positions_of(other)
+    cash = float(setup.venue.terms.starting_cash)
+    assert curve_of(one, cash).equity.tolist() == curve_of(other, cash).equity.tolist()
+    assert as_json(report_of(setup, one)) == as_json(report_of(setup, other))
 
 
 @dataclass

@@ -23,6 +23,7 @@ from openbell.domain.orders import Fill, Intent, IntentKind
 from openbell.domain.policies import decode_policy
 from openbell.domain.positions import ClosedTrade, ExitPolicy, Position
 from openbell.domain.reasons import Reason
+from openbell.domain.records import quick
 from openbell.engine.portfolio import book
 from openbell.engine.portfolio import split as split_position
 from openbell.risk.account_state import AccountState, VenueDates
@@ -49,6 +50,7 @@ class InFlight:
     filled: Decimal = ZERO
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Booking:
     """A fill as it was booked, with the price that was shown when it filled."""
@@ -75,6 +77,7 @@ class Desk:
         self._hours = settings.hours
         self._last_quote = last_quote
         self.venue = Venue("B", settings.seed, settings.terms, settings.trades)
+        self.ledger = self.venue.ledger(ACCOUNT)
         self.positions: dict[str, Position] = {}
         self.in_flight: dict[str, InFlight] = {}
         self.trades: list[ClosedTrade] = []
@@ -112,7 +115,7 @@ class Desk:
 
     def held(self) -> dict[str, Decimal]:
         """What the venue holds by symbol."""
-        return {symbol: quantity for symbol, (quantity, _) in sorted(self.venue.ledger(ACCOUNT).positions.items())}
+        return {symbol: quantity for symbol, (quantity, _) in sorted(self.ledger.positions.items())}
 
     def is_leaving(self, position_id: str) -> bool:
         """Whether an exit of this position is under way."""
@@ -161,7 +164,10 @@ class Desk:
             return
         self.day_start = day_start
         self._look()
-        self.day_start_equity = self._day_equities.setdefault(day_start.date(), self.venue.equity(ACCOUNT))
+        day = day_start.date()
+        if day not in self._day_equities:
+            self._day_equities[day] = self.venue.equity(ACCOUNT)
+        self.day_start_equity = self._day_equities[day]
         self.realized_today = self._realized_since(day_start)
 
     def refresh_account(self, day_start: datetime) -> None:
@@ -199,7 +205,7 @@ class Desk:
             self.locks = {name: lock for name, lock in self.locks.items() if lock.is_active(now)}
 
     def _look(self) -> None:
-        for symbol in self.venue.ledger(ACCOUNT).positions:
+        for symbol in self.ledger.positions:
             quote = self._last_quote(symbol)
             if quote is not None and quote is not self.venue.quotes.get(symbol):
                 self.on_quote(quote)
@@ -259,7 +265,7 @@ class Desk:
 
     def on_quote(self, quote: Quote) -> None:
         """A price arrives at the venue."""
-        if self.venue.is_concerned(quote, self._hours):
+        if self.in_flight:
             self._hear(self.venue.take(quote, self._hours), quote)
         else:
             self.venue.see(quote)
@@ -310,8 +316,8 @@ class Desk:
         policy = _policy_of(intent.exits) if intent.exits else ExitPolicy()
         booked = book(None if begins else before, intent, fill, policy)
         after = booked.position
-        if kept is not None:
-            after = replace(after, exit_sequence=kept.exit_sequence, best_price=kept.best_price, policy=kept.policy)
+        if kept is not None and after.best_price != kept.best_price:
+            after = replace(after, best_price=kept.best_price)
         flying.filled += fill.quantity
         if flying.filled >= intent.quantity:
             del self.in_flight[fill.order_ref]

@@ -12,9 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from openbell import __version__
-from openbell.backtest.batch import Spoken, spoken
+from openbell.backtest.batch import spoken
 from openbell.backtest.run import Backtest
-from openbell.backtest.seats import Seat, Table
+from openbell.backtest.seats import Seat, Spoken, Table
 from openbell.domain.errors import ManifestError
 from openbell.domain.money import ZERO
 from openbell.domain.signals import Action, Signal

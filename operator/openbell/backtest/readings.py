@@ -76,7 +76,7 @@ class Readings:
 
     def _raise_peak(self, begin: int, end: int) -> None:
         desk = self._desk
-        ledger = desk.venue.ledger(ACCOUNT)
+        ledger = desk.ledger
         if not desk.follows_peak:
             return
         if not ledger.positions:
@@ -101,7 +101,7 @@ class Readings:
 
     def _equity(self, moment: int) -> Decimal:
         """As the venue tells it."""
-        ledger = self._desk.venue.ledger(ACCOUNT)
+        ledger = self._desk.ledger
         value = ledger.cash
         for symbol, (quantity, _) in ledger.positions.items():
             value += quantity * price(float(self._prices_of(symbol)[moment]))

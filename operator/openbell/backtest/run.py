@@ -8,22 +8,22 @@ and is what `run` is proven against.
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import TypeAlias
 
-from openbell.backtest.batch import Horizon, Spoken, spoken
-from openbell.backtest.desk import ACCOUNT, OWNER, Desk, Rules
+from openbell.backtest.batch import Horizon, speaking
+from openbell.backtest.desk import OWNER, Desk, Rules
+from openbell.backtest.outcome import Mark, Outcome
 from openbell.backtest.readings import Readings
-from openbell.backtest.seats import Seat, Table
+from openbell.backtest.seats import Seat, Table, seated
 from openbell.backtest.setup import Setup
 from openbell.backtest.timeline import Timeline, lay_out
 from openbell.backtest.watch import Watch, watch
 from openbell.domain.bars import Quote
-from openbell.domain.errors import ManifestError
 from openbell.domain.money import ZERO, price
 from openbell.domain.orders import Intent
 from openbell.domain.positions import Position
@@ -46,28 +46,6 @@ EPOCH = 1
 TELL_EVERY = 1_000  # sessions between two words on progress
 
 Progress: TypeAlias = Callable[[int], None]
-Speaking: TypeAlias = list[tuple[Seat, Spoken]]
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Cash and holdings from the end of session number `session` on."""
-
-    session: int
-    cash: float
-    held: dict[str, float]
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of a backtest, besides what its desk holds."""
-
-    marks: list[Mark] = field(default_factory=list)
-    signals: int = 0
-    reasons: Counter[Reason] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    error_texts: dict[str, str] = field(default_factory=dict)
-    stepped: int = 0  # sessions that were stepped through
 
 
 class Backtest:
@@ -93,38 +71,16 @@ class Backtest:
             if spec.risk.kill_switch or entry.spec.asked_state() is not TradingState.RUNNING
         }
         self.recorded = setup.recorded
-        self.tables = self._seat()
+        self.tables = seated(setup.control.entries, setup.recorded, self.timeline)
         self._closes = [session.close for session in self.timeline.sessions]
         self._watches: tuple[Watch, ...] = ()
         self._number = 0
         # Decisions later in a day are measured from its beginning, which therefore is not passed over.
         is_intraday = setup.recorded.bar_seconds < DAY_SECONDS
         begins_day = enumerate(self.timeline.begins_day)
-        self._valued = frozenset(number for number, begins in begins_day if begins and is_intraday)
+        self._valued = [number for number, begins in begins_day if begins and is_intraday]
+        self._is_valued = frozenset(self._valued)
         self._shown: dict[str, int] = {symbol: track.first for symbol, track in self.timeline.tracks.items()}
-
-    def _seat(self) -> list[Table]:
-        recorded = self.recorded
-        needs = {
-            name: entry.strategy.data(entry.parameters, entry.settings.bar_seconds)
-            for name, entry in self._setup.control.entries.items()
-        }
-        windows: Counter[str] = Counter()
-        for name, entry in self._setup.control.entries.items():
-            for symbol in entry.spec.symbols:
-                windows[symbol] = max(windows[symbol], needs[name].warmup)
-        first = self.timeline.sessions[0].open
-        return [
-            Table(
-                entry,
-                needs[name],
-                [
-                    Seat(symbol, windows[symbol], self.timeline.tracks[symbol].stops, recorded.columns(symbol, first))
-                    for symbol in entry.spec.symbols
-                ],
-            )
-            for name, entry in self._setup.control.entries.items()
-        ]
 
     def last_price(self, symbol: str) -> Decimal:
         """A symbol's price at the end of what has been run."""
@@ -139,48 +95,42 @@ class Backtest:
         With `batch` only sessions are visited at which a rule speaks by its columns or a position may be left.
         Raises ManifestError where a strategy has no batch form.
         """
-        sessions = self.timeline.sessions
-        splits = self._split_sessions()
-        self._driver.show_prices_before(sessions[0].open)
-        speaking = self._speaking() if batch else None
-        horizon = Horizon(self.timeline, splits | self._valued) if batch else None
+        count = len(self.timeline.sessions)
+        splits = self.timeline.sessions_on({split.date for split in self.recorded.splits})
+        self._driver.show_prices_before(self.timeline.sessions[0].open)
+        if batch:
+            seats = speaking(self.tables, self.recorded, self.timeline)
+            horizon = Horizon(self.timeline, self._closes, splits)
         number = told = 0
-        while number < len(sessions):
-            self._visit(number, has_split=number in splits, speaking=speaking)
+        while number < count:
+            self._visit(number, has_split=number in splits)
             number += 1
             if number - told >= TELL_EVERY:
                 told = number
                 progress(number)
-            if horizon is not None and speaking is not None and not self.desk.in_flight:
-                said = (where.after(number, seat.quantity) for seat, where in speaking)
-                number = horizon.next(number, said, self._watches)
-        progress(len(sessions))
+            if batch and not self.desk.in_flight:
+                number = self._jump(number, seats, horizon)
+        progress(count)
 
-    def _split_sessions(self) -> frozenset[int]:
-        days = {split.date for split in self.recorded.splits}
-        if not days:
-            return frozenset()
-        begins = enumerate(zip(self.timeline.sessions, self.timeline.begins_day, strict=True))
-        return frozenset(number for number, (session, is_first) in begins if is_first and session.date in days)
+    def _jump(self, number: int, seats: Sequence[Seat], horizon: Horizon) -> int:
+        """The next session that matters, from `number` on; best prices are kept of those before it."""
+        nearest = horizon.next(number, seats, self._watches)
+        if self._valued and nearest < len(self._closes):  # what is decided in a day is measured from its beginning
+            nearest = max(number, self._valued[bisect_right(self._valued, nearest) - 1])
+        if nearest > number:
+            for at in self._watches:
+                moved = horizon.follow(at, number, nearest) if at.follows else None
+                if moved is not None:
+                    self.desk.put(moved)
+        return nearest
 
-    def _speaking(self) -> Speaking:
-        found: Speaking = []
-        for table in self.tables:
-            entry = table.entry
-            for seat in table.seats:
-                where = spoken(entry.strategy, entry.parameters, seat.symbol, self.recorded, self.timeline)
-                if where is None:
-                    raise ManifestError(f"Strategy {entry.name}: {entry.strategy.name} has no batch form")
-                found.append((seat, where))
-        return found
-
-    def _visit(self, number: int, *, has_split: bool, speaking: Speaking | None) -> None:
+    def _visit(self, number: int, *, has_split: bool) -> None:
+        self.outcome.visited += 1
         is_passed = not (self.desk.in_flight or has_split) and (not self._watches or self._is_quiet(number))
         if not is_passed:
             self._step_through_session(number)
-        speaks = speaking is None or any(where.after(number, seat.quantity) == number for seat, where in speaking)
-        signals = self._ask(number) if speaks else []
-        if signals or number in self._valued:
+        signals = self._ask(number)
+        if signals or number in self._is_valued:
             if is_passed:
                 self._value_session(number)
             self._show_closes(number)
@@ -201,7 +151,7 @@ class Backtest:
                 self._number += 1
 
     def _read_account(self, number: int, moment: datetime) -> None:
-        self.desk.refresh_account(self._day_start(moment))
+        self.desk.refresh_account(self._day_start(number, moment))
         self._readings.read(2 * number + (moment == self._closes[number]))
 
     # -- passing over ------------------------------------------------------------------------------------------
@@ -252,7 +202,7 @@ class Backtest:
         """Take in what fills and steps have changed of the positions."""
         desk, outcome = self.desk, self.outcome
         held = desk.held()
-        mark = Mark(number, float(desk.venue.ledger(ACCOUNT).cash), {s: float(q) for s, q in held.items()})
+        mark = Mark(number, float(desk.ledger.cash), {s: float(q) for s, q in held.items()})
         if not outcome.marks or (outcome.marks[-1].cash, outcome.marks[-1].held) != (mark.cash, mark.held):
             outcome.marks.append(mark)
         lots = desk.lots()
@@ -301,7 +251,7 @@ class Backtest:
                 quote = Quote(at.track.symbol, session.open, opening, opening, opening)
                 self._market.show(quote)
                 self.desk.venue.see(quote)
-        self.desk.begin_day(self._day_start(session.open))
+        self.desk.begin_day(self._day_start(number, session.open))
 
     # -- steps -------------------------------------------------------------------------------------------------
 
@@ -316,7 +266,7 @@ class Backtest:
                 if self.desk.is_read_at_every_step:
                     self._read_account(self._number, moment)
                 else:
-                    self.desk.begin_day(self._day_start(moment))
+                    self.desk.begin_day(self._day_start(self._number, moment))
                     self._readings.read_equity(2 * self._number)
                 self._check(moment)
             case PathStep(quotes=quotes, time=moment):
@@ -412,8 +362,10 @@ class Backtest:
             reason = placed[decision.intent.order_ref] if decision.intent is not None else decision.reason
             self.outcome.reasons[reason] += 1
 
-    def _day_start(self, moment: datetime) -> datetime:
-        """When the trading day began; at its close a session is still today."""
+    def _day_start(self, number: int, moment: datetime) -> datetime:
+        """When the trading day began, at the open or the close of a session; at its close it is still today."""
+        if moment == self._closes[number] or not self.timeline.begins_day[number]:
+            return self.timeline.day_opens[number]
         before = moment - RESOLUTION
         session = self.recorded.calendar.session_at(before)
         return session.open if session else before.replace(hour=0, minute=0, second=0, microsecond=0)

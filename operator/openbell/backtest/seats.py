@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+import numpy as np
+import numpy.typing as npt
+
+from openbell.backtest.timeline import Timeline
 from openbell.domain.bars import BarSeries, Floats
 from openbell.domain.money import ZERO
 from openbell.domain.signals import Signal
 from openbell.engine.tightening import Tightening
+from openbell.market.recorded import RecordedBars
 from openbell.runner.asking import asked_to_exit, checked
 from openbell.runner.entry import StrategyEntry
 from openbell.strategies.api import Context, DataNeeds, HeldPosition, StrategyParams, has_exit
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """Numbers of the sessions at which one rule speaks of one symbol: while flat, long, short; `said` has the flags."""
+
+    flat: list[int]
+    long: list[int]
+    short: list[int]
+    said: tuple[npt.NDArray[np.int8], ...]
+
+    def after(self, number: int, quantity: Decimal) -> int | None:
+        """The first session from `number` on at which it speaks with this position."""
+        numbers = self.flat if quantity == 0 else self.long if quantity > 0 else self.short
+        place = bisect_left(numbers, number)
+        return numbers[place] if place < len(numbers) else None
+
+    def speaks(self, number: int, quantity: Decimal) -> bool:
+        """Whether it speaks at this session with this position."""
+        return self.after(number, quantity) == number
 
 
 @dataclass(slots=True)
@@ -30,6 +57,7 @@ class Seat:
     columns: tuple[Floats, ...]
     quantity: Decimal = ZERO
     held: HeldPosition | None = None  # where the strategy wants to know
+    spoken: Spoken | None = None  # where that is known, the rule is asked at no other session
 
 
 class Table:
@@ -53,7 +81,7 @@ class Table:
         signals: list[Signal] = []
         for seat in self.seats:
             stop = seat.stops[number]
-            if stop < self.warmup:
+            if stop < self.warmup or (seat.spoken is not None and not seat.spoken.speaks(number, seat.quantity)):
                 continue
             context = self.context(seat, stop, seat.quantity, now)
             said = self._evaluate(context)
@@ -96,3 +124,24 @@ class Table:
             self._version,
             self._hash,
         )
+
+
+def seated(entries: Mapping[str, StrategyEntry], recorded: RecordedBars, timeline: Timeline) -> list[Table]:
+    """Every strategy with its seats as at the timeline's beginning."""
+    needs = {name: entry.strategy.data(entry.parameters, entry.settings.bar_seconds) for name, entry in entries.items()}
+    windows: Counter[str] = Counter()
+    for name, entry in entries.items():
+        for symbol in entry.spec.symbols:
+            windows[symbol] = max(windows[symbol], needs[name].warmup)
+    first = timeline.sessions[0].open
+    return [
+        Table(
+            entry,
+            needs[name],
+            [
+                Seat(symbol, windows[symbol], timeline.tracks[symbol].stops, recorded.columns(symbol, first))
+                for symbol in entry.spec.symbols
+            ],
+        )
+        for name, entry in entries.items()
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -68,11 +68,12 @@ class Timeline:
     """The sessions from first to last with any bar, and each symbol's track, by symbol in order.
 
     With bars shorter than a day a session is as long as one, `begins_day` says which are the first of their dates, and
-    `day_closes` has when the day of each ends.
+    `day_opens` and `day_closes` have when the day of each begins and ends.
     """
 
     sessions: tuple[Session, ...]
     begins_day: tuple[bool, ...]
+    day_opens: tuple[datetime, ...]
     day_closes: tuple[datetime, ...]
     tracks: dict[str, Track]
 
@@ -80,6 +81,13 @@ class Timeline:
     def bars(self) -> int:
         """How many bars lie within it."""
         return sum(sum(track.has_bar) for track in self.tracks.values())
+
+    def sessions_on(self, days: Set[date]) -> frozenset[int]:
+        """The numbers of the sessions that begin one of these dates."""
+        if not days:
+            return frozenset()
+        begins = enumerate(zip(self.sessions, self.begins_day, strict=True))
+        return frozenset(number for number, (session, is_first) in begins if is_first and session.date in days)
 
 
 def lay_out(recorded: RecordedBars, start: date, end: date) -> Timeline:
@@ -96,23 +104,17 @@ def lay_out(recorded: RecordedBars, start: date, end: date) -> Timeline:
             f"there is no bar from {start} to {end}; the file's are from {recorded.first} to {recorded.last}"
         )
     days = [session.date for session in sessions]
+    whole = {day: recorded.calendar.session_on(day) for day in days}
+    wholes = [whole[session.date] or session for session in sessions]
     begins_day = tuple(number == 0 or day != days[number - 1] for number, day in enumerate(days))
     closes = np.asarray([session.close.timestamp() for session in sessions])
     return Timeline(
         sessions,
         begins_day,
-        _day_closes(recorded, sessions),
+        tuple(session.open for session in wholes),
+        tuple(session.close for session in wholes),
         {symbol: _track(recorded, symbol, closes) for symbol in recorded.symbols},
     )
-
-
-def _day_closes(recorded: RecordedBars, sessions: Sequence[Session]) -> tuple[datetime, ...]:
-    closes: dict[date, datetime] = {}
-    for session in sessions:
-        if session.date not in closes:
-            whole = recorded.calendar.session_on(session.date)
-            closes[session.date] = whole.close if whole is not None else session.close
-    return tuple(closes[session.date] for session in sessions)
 
 
 def _track(recorded: RecordedBars, symbol: str, closes: np.ndarray) -> Track:

@@ -9,7 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+import numpy as np
+import numpy.typing as npt
+
 from openbell.backtest.timeline import Track
+from openbell.domain.bars import Floats
 from openbell.domain.money import price
 from openbell.domain.positions import Position
 from openbell.engine.exits import levels, next_rung, ratchet
@@ -32,6 +36,8 @@ class Watch:
     flat_seconds: int
     below: float = 0.0
     above: float = 0.0
+    active_from: float = 0.0  # the best price from which on the trailing stop hangs
+    distance: float = 0.0
 
     def stays(self, low: float, high: float, close: datetime, day_close: datetime) -> bool:
         """Whether no rule of price or time can leave the position in a session of these extremes and this close."""
@@ -54,6 +60,28 @@ class Watch:
             self.below, self.above = limits(moved)
         return moved
 
+    def near(self, lows: Floats, highs: Floats, best: float) -> tuple[npt.NDArray[np.bool_], float]:
+        """Which of some sessions come near a level where none before does, and the best price after them.
+
+        `best` is the best price before them. The trailing stop moves along: at each session it hangs from that one's
+        best price already.
+        """
+        below: Floats | float = self.below
+        above: Floats | float = self.above
+        if self.follows and self.is_long:
+            line = np.maximum(np.maximum.accumulate(highs), best)
+            trail = line * (1.0 - self.distance)
+            hangs = line >= self.active_from - NEAR
+            below = np.maximum(below, np.where(hangs, trail + np.maximum(NEAR, NEAR_RATIO * trail), -np.inf))
+            best = float(line[-1])
+        elif self.follows:
+            line = np.minimum(np.minimum.accumulate(lows), best)
+            trail = line * (1.0 + self.distance)
+            hangs = line <= self.active_from + NEAR
+            above = np.minimum(above, np.where(hangs, trail - np.maximum(NEAR, NEAR_RATIO * trail), np.inf))
+            best = float(line[-1])
+        return (lows <= below) | (highs >= above), best
+
     def _moved(self, low: float, high: float) -> Position | None:
         if (high <= self.best) if self.is_long else (low >= self.best):
             return None
@@ -66,16 +94,21 @@ def watch(position: Position, track: Track, *, hours_only: bool) -> Watch:
     policy = position.policy
     held = policy.max_holding_seconds
     below, above = limits(position)
+    trailing = policy.trailing
+    is_long = position.quantity > 0
+    profit = 0.0 if trailing is None else trailing.activation if is_long else -trailing.activation
     return Watch(
         track=track,
         position=position,
-        is_long=position.quantity > 0,
-        follows=policy.trailing is not None,
+        is_long=is_long,
+        follows=trailing is not None,
         best=float(position.best_price),
         leaves_at=position.opened_at + timedelta(seconds=held) if held else None,
         flat_seconds=policy.flat_before_close_seconds if hours_only else 0,
         below=below,
         above=above,
+        active_from=float(position.average_price) * (1.0 + profit),
+        distance=0.0 if trailing is None else trailing.distance,
     )
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from openbell.domain.records import quick
 
+
+@quick
 @dataclass(frozen=True, slots=True)
 class Account:
     """Money in the account's currency. `equity` = cash + positions at the last price.

@@ -10,9 +10,12 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from openbell.domain.records import quick
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Bar:
     """One closed bar: prices in the account's currency, volume in shares, `start` ≤ time < `end`, both UTC."""
@@ -27,6 +30,7 @@ class Bar:
     volume: float
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Quote:
     """The last known price of a symbol; bid = ask = price where the source has no book."""
@@ -38,6 +42,7 @@ class Quote:
     ask: float
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class BarSeries:
     """Closed bars of one symbol, oldest first, as read-only float64 arrays of one length.

@@ -6,14 +6,19 @@ Prices arrive as float64 from indicators and quotes; `price` is where they becom
 from __future__ import annotations
 
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from functools import lru_cache
 
 CENT = Decimal("0.01")
 PRICE_STEP = Decimal("0.0001")
 ZERO = Decimal(0)
 
 
+@lru_cache(maxsize=4096, typed=True)
 def price(value: float) -> Decimal:
-    """A float price as a Decimal of four places (the smallest tick of a US share below one dollar)."""
+    """A float price as a Decimal of four places (the smallest tick of a US share below one dollar).
+
+    Remembered: one price is looked at several times, by what matches, values and decides.
+    """
     return Decimal(repr(value)).quantize(PRICE_STEP, ROUND_HALF_EVEN)
 
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from openbell.domain.money import ZERO
+from openbell.domain.records import quick
 
 
 class Side(StrEnum):
@@ -65,6 +66,7 @@ class IntentState(StrEnum):
 FINAL_STATES = frozenset({IntentState.FILLED, IntentState.CANCELLED, IntentState.REJECTED, IntentState.WITHDRAWN})
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class OrderTerms:
     """What can be changed of an order while it works. `quantity` is all of it, what was filled included."""
@@ -74,6 +76,7 @@ class OrderTerms:
     stop_price: Decimal | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Intent:
     """One decision to trade, written to the journal before anything is sent.
@@ -109,6 +112,7 @@ class Intent:
         return OrderTerms(self.quantity, self.limit_price, self.stop_price)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class OrderUpdate:
     """What the broker says of one order. `filled_quantity` is cumulative.
@@ -126,6 +130,7 @@ class OrderUpdate:
     oca_group: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Fill:
     """One execution; `execution_id` is the broker's and unique, which is what fills are deduplicated by."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from openbell.domain.money import ZERO
+from openbell.domain.records import quick
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class ExitPolicy:
     stop_price: Decimal | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Position:
     """An open lot of one strategy. `quantity` is signed (short < 0); prices in account currency.
@@ -87,6 +89,7 @@ class Position:
         return (at_price - self.average_price) * self.quantity
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ClosedTrade:
     """A round trip: what was opened and when, how it was left and why, after fees."""

@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
+from openbell.domain.records import quick
+
 
 class Action(StrEnum):
     """What the strategy would do. There is no HOLD: saying nothing is holding."""
@@ -20,6 +22,7 @@ SignalKey: TypeAlias = tuple[str, str, datetime, Action]
 """Strategy, symbol, bar and action: what makes two signals the same entry."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Signal:
     """One opinion. `confidence` is in [0, 1]; `bar_time` is the end of the bar it was formed on, UTC."""

@@ -18,6 +18,7 @@ from openbell.domain.orders import Intent, IntentKind, OrderType, Side
 from openbell.domain.policies import encode_policy
 from openbell.domain.positions import ExitPolicy, Position
 from openbell.domain.reasons import ExitReason, Reason
+from openbell.domain.records import quick
 from openbell.domain.signals import Action, Signal
 from openbell.engine.exits import Exit, exit_quantity, is_exit, is_urgent, shares_at_broker, touch
 from openbell.engine.rank import rank_signals
@@ -36,6 +37,7 @@ class Terms:
     is_shadow: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Tick:
     """Everything that the decisions of one tick depend on.
@@ -63,6 +65,7 @@ class Tick:
     escalated: frozenset[str] = frozenset()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What is done of one signal: an intent with the reason ORDERED, or none and why, perhaps only `until` a time."""
@@ -85,13 +88,15 @@ def decide(tick: Tick) -> tuple[Decision, ...]:
         lots={key: position.quantity for key, position in lots.items()},
     )
     decisions = [Decision(signal, reason) for signal, reason in ranked.dropped]
-    view = tick.risk
+    view, ordered = tick.risk, None
     for signal in ranked.survivors:
         lot = lots.get((signal.strategy, signal.symbol))
         if lot is not None and is_exit(signal, lot.quantity):
             decisions.append(_leave(tick, signal, lot))
             continue
-        decision, view = _open(tick, signal, view)
+        if ordered is not None:
+            view, ordered = reserve(view, ordered), None
+        decision, ordered = _open(tick, signal, view)
         decisions.append(decision)
     return tuple(decisions)
 
@@ -127,13 +132,14 @@ def _leave(tick: Tick, signal: Signal, lot: Position) -> Decision:
     return Decision(signal, Reason.ORDERED, intent=intent)
 
 
-def _open(tick: Tick, signal: Signal, view: RiskView) -> tuple[Decision, RiskView]:
+def _open(tick: Tick, signal: Signal, view: RiskView) -> tuple[Decision, Candidate | None]:
+    """The decision, and what was ordered: the next opening of the tick is judged with that reserved."""
     if signal.action is Action.CLOSE:
-        return Decision(signal, Reason.NOT_HELD), view
+        return Decision(signal, Reason.NOT_HELD), None
     terms = tick.terms[signal.strategy]
     price = tick.prices.get(signal.symbol)
     if price is None:
-        return Decision(signal, Reason.STALE_DATA, "there is no price"), view
+        return Decision(signal, Reason.STALE_DATA, "there is no price"), None
     ref = entry_ref(tick.owner, signal.strategy, signal.symbol, signal.bar_time, signal.action)
     candidate = Candidate(
         strategy=signal.strategy,
@@ -146,12 +152,12 @@ def _open(tick: Tick, signal: Signal, view: RiskView) -> tuple[Decision, RiskVie
     )
     verdict = evaluate_entry(candidate, view, tick.limits)
     if isinstance(verdict, Deny):
-        return Decision(signal, verdict.reason, verdict.detail, until=verdict.until), view
+        return Decision(signal, verdict.reason, verdict.detail, until=verdict.until), None
     if terms.is_shadow:
-        return Decision(signal, Reason.SHADOW), view
+        return Decision(signal, Reason.SHADOW), None
     blocked = tick.entry_blocked.get(signal.strategy)
     if blocked is not None:
-        return Decision(signal, blocked), view
+        return Decision(signal, blocked), None
     intent = Intent(
         order_ref=ref,
         kind=IntentKind.ENTRY,
@@ -168,7 +174,7 @@ def _open(tick: Tick, signal: Signal, view: RiskView) -> tuple[Decision, RiskVie
         exits=encode_policy(terms.exits),
         confidence=signal.confidence,
     )
-    return Decision(signal, Reason.ORDERED, intent=intent), reserve(view, candidate)
+    return Decision(signal, Reason.ORDERED, intent=intent), candidate
 
 
 def exit_intent(

@@ -20,9 +20,11 @@ from openbell.domain.money import PRICE_STEP, ZERO
 from openbell.domain.orders import Side
 from openbell.domain.positions import ExitPolicy, Position
 from openbell.domain.reasons import ExitReason
+from openbell.domain.records import quick
 from openbell.domain.signals import Action, Signal
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Exit:
     """Leave: the whole lot, or with PARTIAL_TARGET a part. `best_price` is the ratcheted one, to be kept."""
@@ -34,6 +36,7 @@ class Exit:
     best_price: Decimal
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Hold:
     """Stay. `best_price` is the ratcheted one, to be kept."""

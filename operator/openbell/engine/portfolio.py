@@ -9,8 +9,10 @@ from decimal import Decimal
 from openbell.domain.money import ZERO, cents
 from openbell.domain.orders import Fill, Intent, IntentKind
 from openbell.domain.positions import ClosedTrade, ExitPolicy, Position
+from openbell.domain.records import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Booked:
     """A fill's effect: the position after it, the round trip where it closed one, and the profit that it realised.

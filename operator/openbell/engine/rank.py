@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from openbell.domain.money import ZERO
 from openbell.domain.reasons import Reason
+from openbell.domain.records import quick
 from openbell.domain.signals import Action, Signal
 from openbell.engine.exits import is_exit
 
@@ -23,6 +24,7 @@ _NO_MINIMA: Mapping[str, float] = MappingProxyType({})
 _ACTIONS = {Action.CLOSE: 0, Action.SELL: 1, Action.BUY: 2}
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Ranked:
     """`survivors`: exits first, then openings by falling rank. `dropped`: the others, each with its reason."""
@@ -50,7 +52,8 @@ def rank_signals(
     dropped: list[tuple[Signal, Reason]] = []
     exits: list[Signal] = []
     openings: list[Signal] = []
-    for signal in sorted(signals, key=_sort_key):
+    found = tuple(signals)
+    for signal in found if len(found) == 1 else sorted(found, key=_sort_key):
         leaves = is_exit(signal, lots.get((signal.strategy, signal.symbol), ZERO))
         minimum = minima.get(signal.strategy, min_confidence)
         if not _is_valid(signal):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from openbell.domain.money import ZERO, whole_units
 
@@ -46,5 +47,6 @@ def entry_quantity(
     return whole_units(max(notional, ZERO) / price)
 
 
+@lru_cache(maxsize=1024)
 def _exact(ratio: float) -> Decimal:
     return Decimal(repr(float(ratio)))

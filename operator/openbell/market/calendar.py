@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Protocol
 
 from openbell.domain.errors import ManifestError
@@ -76,8 +77,7 @@ class AlwaysCalendar:
         return self.session_on(moment.astimezone(UTC).date())
 
     def session_on(self, day: date) -> Session | None:
-        opening = datetime.combine(day, MIDNIGHT, UTC)
-        return Session(day, opening, opening + ONE_DAY)
+        return _whole_day(day)
 
     def next_session(self, moment: datetime) -> Session | None:
         return self.session_on(moment.astimezone(UTC).date() + ONE_DAY)
@@ -95,6 +95,12 @@ class AlwaysCalendar:
 
     def describe(self, moment: datetime) -> str:
         return "market always open"
+
+
+@lru_cache(maxsize=4096)
+def _whole_day(day: date) -> Session:
+    opening = datetime.combine(day, MIDNIGHT, UTC)
+    return Session(day, opening, opening + ONE_DAY)
 
 
 class TableCalendar:

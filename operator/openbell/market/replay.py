@@ -26,12 +26,14 @@ from typing import TypeAlias
 
 from openbell.domain.bars import Bar, Quote
 from openbell.domain.errors import ManifestError
+from openbell.domain.records import quick
 from openbell.market.recorded import ReplayMarket, Split
 from openbell.market.sessions import Session
 
 STEP = timedelta(milliseconds=1)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Levels:
     """Prices at which a position would be left now: the tightest stop and the target, each None where off.
@@ -52,6 +54,7 @@ class SplitStep:
     splits: tuple[Split, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class OpenStep:
     """The session opens: let the broker match, then check exits."""
@@ -61,6 +64,7 @@ class OpenStep:
     quotes: tuple[Quote, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class PathStep:
     """Prices within the bar, of armed symbols only: let the broker match, then check exits."""
@@ -69,6 +73,7 @@ class PathStep:
     quotes: tuple[Quote, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RepeatStep:
     """The prices of the step before once more: let the broker match, and nothing else."""
@@ -77,6 +82,7 @@ class RepeatStep:
     quotes: tuple[Quote, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CloseStep:
     """The last prices, just before the close: let the broker match, then check exits."""
@@ -86,6 +92,7 @@ class CloseStep:
     quotes: tuple[Quote, ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class BarsStep:
     """The session is over and its bars are closed: evaluate. Orders sent now fill at the next session's open."""

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from openbell.domain.money import ZERO
 from openbell.domain.orders import Side
 from openbell.domain.positions import Position
+from openbell.domain.records import quick
 from openbell.risk.day_trading import DayTradingLimits, DayTradingView
 from openbell.risk.locks import Lock
 from openbell.risk.settled_cash import SettlementLimits, SettlementView
@@ -21,6 +22,7 @@ __all__ = ["Allow", "Candidate", "Deny", "RiskLimits", "RiskView", "Verdict", "W
 _NONE: Mapping[str, Decimal] = MappingProxyType({})
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """An entry that is about to become an intent. `price` is the one it was sized with, in account currency.
@@ -41,6 +43,7 @@ class Candidate:
         return self.quantity * self.price
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class WorkingEntry:
     """An entry that is decided and not final: perhaps at the broker, perhaps partly filled.
@@ -82,6 +85,7 @@ class RiskLimits:
     day_trading: DayTradingLimits = field(default_factory=DayTradingLimits)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RiskView:
     """The state that an entry is judged against.

@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from openbell.domain.bars import BarSeries, Floats
 from openbell.domain.money import ZERO
+from openbell.domain.records import quick
 from openbell.domain.signals import Action, Signal
 
 Flags: TypeAlias = npt.NDArray[np.int8]
@@ -46,6 +47,7 @@ class DataNeeds:
     warmup: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Context(Generic[P]):
     """Everything that an evaluation may depend on.

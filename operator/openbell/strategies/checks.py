@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from openbell.domain.bars import BarSeries
+from openbell.domain.bars import BarSeries, Floats
 from openbell.domain.money import ZERO
 from openbell.domain.signals import Action, Signal
 from openbell.strategies.api import Context, ExitSignal, HeldPosition, SignalColumns, Strategy, StrategyParams, has_exit
@@ -144,15 +144,20 @@ def check_strategy(make: Make, params: StrategyParams, bars: BarSeries) -> tuple
 
 def window(bars: BarSeries, start: int, stop: int) -> BarSeries:
     """Some of the bars, as views of the same memory."""
-    return replace(bars, **{name: getattr(bars, name)[start:stop] for name in _COLUMNS})
+    return _of(bars, [getattr(bars, name)[start:stop] for name in _COLUMNS])
 
 
 def alone(bars: BarSeries) -> BarSeries:
     """The same bars in memory of their own."""
-    columns = {name: getattr(bars, name).copy() for name in _COLUMNS}
-    for column in columns.values():
+    columns = [getattr(bars, name).copy() for name in _COLUMNS]
+    for column in columns:
         column.setflags(write=False)
-    return replace(bars, **columns)
+    return _of(bars, columns)
+
+
+def _of(bars: BarSeries, columns: list[Floats]) -> BarSeries:
+    """Other bars of the same kind; columns in the order of `_COLUMNS`."""
+    return BarSeries(bars.symbol, bars.bar_seconds, *columns)
 
 
 def last_line(error: BaseException) -> str:

@@ -75,7 +75,7 @@ class Crossover(Strategy[CrossoverParams]):
         if action is None:
             return ()
         high, low = bars.high[-needed:], bars.low[-needed:]
-        if not all(np.isfinite(column).all() for column in (high, low, close)):
+        if not (np.isfinite(close).all() and np.isfinite(high).all() and np.isfinite(low).all()):
             return ()
         true_range = float(indicator("ATR")(high, low, close, timeperiod=params.atr)[-1])
         separation = abs(after) / true_range if true_range > 0 else 0.0

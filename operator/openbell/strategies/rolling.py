@@ -11,6 +11,7 @@ window - 1. All values must be finite.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -20,6 +21,8 @@ from openbell.strategies.indicators import indicator
 
 # Windows computed side by side: their intermediate values stay in the processor's nearest cache.
 BLOCK = 8192
+# What a seed counts for in an average of its own scale when it is forgotten.
+FORGOTTEN = 1e-20
 
 
 def rolling_mean(values: Floats, length: int) -> Floats:
@@ -49,13 +52,16 @@ def rolling_atr(high: Floats, low: Floats, close: Floats, length: int, window: i
     """TA-Lib's ATR of `length` at the end of each window, but for the last digits of a float."""
     # The first bar of a window has no bar before it, and TA-Lib counts no range of it.
     ranges: Floats = indicator("TRANGE")(high, low, close)[1:]
+    # A short average forgets all but the end of a long window: what is left out counts less than a float's last digit.
+    forgets = length + math.ceil(math.log(FORGOTTEN) / math.log1p(-1.0 / length))
+    ranges, window = ranges[max(0, window - 1 - forgets) :], min(window - 1, forgets)
 
     def averages(block: Floats) -> Floats:
-        average = _sum(block, length, window - 1) / length
-        _smooth(average, block, range(length, window - 1), 1.0 / length)
+        average = _sum(block, length, window) / length
+        _smooth(average, block, range(length, window), 1.0 / length)
         return average
 
-    return _by_blocks(ranges, window - 1, averages)
+    return _by_blocks(ranges, window, averages)
 
 
 def ends_of_finite_windows(window: int, *columns: Floats) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

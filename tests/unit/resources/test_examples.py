@@ -28,9 +28,11 @@ def scheduler(name: str) -> SchedulerSpec:
     return spec
 
 
-def test_every_example_passes_the_check() -> None:
-    done = CliRunner().invoke(main, ["check", *map(str, sorted(EXAMPLES.glob("*.yaml")))])
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_passes_the_check(path: Path) -> None:
+    done = CliRunner().invoke(main, ["check", str(path)])
     assert (done.exit_code, done.stderr) == (0, "")
+    assert ": ok" in done.stdout
     assert "note" not in done.stdout
 
 

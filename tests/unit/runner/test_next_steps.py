@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from fakes.values import T0, make_intent, make_position
@@ -305,50 +305,48 @@ def test_nothing_is_carried_on_after(ended: IntentRecord | None) -> None:
 
 # -- in every state ----------------------------------------------------------------------------------------------------
 
-STATES = st.sampled_from(IntentState)
+T = TypeVar("T")
 
 
-@st.composite
-def any_leg(draw: st.DrawFn, kind: Leg) -> InFlight:
-    state = draw(STATES)
-    quantity = Decimal(draw(st.sampled_from([7, 10])))
-    asked = draw(st.sampled_from([None, OrderTerms(Decimal(7)), OrderTerms(Decimal(10))]))
-    return leg(
-        kind,
-        state,
-        quantity=quantity,
-        asked=asked,
-        asked_at=draw(st.sampled_from([0.0, 99.0])),
-        times_asked=draw(st.integers(0, 3)),
-        cancel_asked_at=draw(st.sampled_from([None, 99.0])),
-        oca_group=draw(st.sampled_from(["g", "g", "h"])),
-        filled=draw(st.sampled_from([0, 0, 0, 2])),
-    )
+class Picked:
+    """A state made of bytes: one of them makes each choice. Drawing the choices one by one took most of the time."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = iter(content)
+
+    def one(self, *options: T) -> T:
+        return options[next(self._content) % len(options)]
+
+    def leg(self, kind: Leg) -> InFlight | None:
+        there = leg(
+            kind,
+            self.one(*IntentState),
+            quantity=self.one(Decimal(10), Decimal(7)),
+            asked=self.one(None, OrderTerms(Decimal(7)), OrderTerms(Decimal(10))),
+            asked_at=self.one(0.0, 99.0),
+            times_asked=self.one(0, 1, 2, 3),
+            cancel_asked_at=self.one(None, 99.0),
+            oca_group=self.one("g", "g", "h"),
+            filled=self.one(0, 0, 0, 2),
+        )
+        return self.one(there, None)
+
+
+CHOICES = 2 * 9 + 8
 
 
 @settings(max_examples=1000, deadline=None)
-@given(
-    legs=st.tuples(any_leg(Leg.STOP), any_leg(Leg.TARGET), st.booleans(), st.booleans()),
-    limit=st.sampled_from([None, OrderType.LIMIT, OrderType.MARKET]),
-    exit_state=STATES,
-    due=st.sampled_from([None, WHOLE, PART]),
-    urgent=st.booleans(),
-    overdue=st.booleans(),
-    won=st.sets(st.sampled_from(["g", "h"])),
-    cap=st.sampled_from([None, Decimal(10), Decimal(4)]),
-)
-def test_in_no_state_could_the_steps_fill_more_than_the_lot(
-    legs: tuple[InFlight, InFlight, bool, bool],
-    limit: OrderType | None,
-    exit_state: IntentState,
-    due: Exit | None,
-    urgent: bool,
-    overdue: bool,
-    won: set[str],
-    cap: Decimal | None,
-) -> None:
-    there = tuple(each for each, is_there in zip(legs[:2], legs[2:], strict=True) if is_there)
+@given(st.binary(min_size=CHOICES, max_size=CHOICES))
+def test_in_no_state_could_the_steps_fill_more_than_the_lot(content: bytes) -> None:
+    picked = Picked(content)
+    there = tuple(each for each in (picked.leg(Leg.STOP), picked.leg(Leg.TARGET)) if each is not None)
+    limit, exit_state = picked.one(None, OrderType.LIMIT, OrderType.MARKET), picked.one(*IntentState)
+    due = picked.one(None, WHOLE, PART)
+    urgent, overdue = picked.one(False, True), picked.one(False, True)
+    won = {group for group in ("g", "h") if picked.one(False, True)}
+    cap = picked.one(None, Decimal(10), Decimal(4))
     under_way = None if limit is None else leaving(limit, exit_state)
+    note(f"{there} {under_way} {due} urgent={urgent} overdue={overdue} won={won} cap={cap}")
     groups = {each.intent.oca_group for each in there}
     before = could_fill((*there, under_way) if under_way else there)
     steps = next_steps(

@@ -26,6 +26,7 @@ from openbell.domain.bars import Quote
 from openbell.domain.money import PRICE_STEP, ZERO, cents, price, text
 from openbell.domain.orders import Fill, IntentState, OrderTerms, OrderType, OrderUpdate, Side, TimeInForce
 from openbell.domain.positions import BrokerPosition
+from openbell.domain.records import quick
 
 BASIS_POINTS = Decimal(10_000)
 REMEMBERED = 5_000  # orders that are over and can still be asked for; the book keeps all
@@ -52,6 +53,7 @@ class TradingHours(Protocol):
     def next_close(self, moment: datetime) -> datetime | None: ...
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class OrderRequest:
     """An order as it arrives."""
@@ -68,6 +70,7 @@ class OrderRequest:
     oca_group: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class VenueOrder:
     """An order as the venue has it. `live_from`: only quotes later than this may fill it."""
@@ -106,6 +109,7 @@ class VenueOrder:
         )
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Happened:
     """An event of one account."""
@@ -142,6 +146,8 @@ class Venue:
         self.quotes: dict[str, Quote] = {}
         self._seed = seed
         self._trades = trades
+        self._half_spread = Decimal(str(terms.spread_bps)) / 2 / BASIS_POINTS
+        self._slippage_bps = Decimal(str(terms.slippage_bps))
         self._orders: dict[str, VenueOrder] = {}
         self._working: dict[str, dict[str, VenueOrder]] = {}  # by symbol, by order id
         self._groups: dict[tuple[str, str], set[str]] = {}  # order ids by account and OCA group
@@ -273,7 +279,9 @@ class Venue:
 
     def _group(self, account: str, name: str) -> tuple[VenueOrder, ...]:
         """The members of an OCA group that are remembered, in the order of their arrival."""
-        members = (self._orders[each] for each in self._groups.get((account, name), ())) if name else ()
+        if not name:
+            return ()
+        members = (self._orders[each] for each in self._groups.get((account, name), ()))
         return tuple(sorted(members, key=lambda order: order.sequence))
 
     def _end_group(self, order: VenueOrder, why: str) -> tuple[Happened, ...]:
@@ -362,24 +370,22 @@ class Venue:
 
     def has_expired(self, now: datetime) -> bool:
         """Whether `expire` would find something."""
-        return any(
-            order.expires_at is not None and order.expires_at <= now
-            for orders in self._working.values()
-            for order in orders.values()
-        )
+        return bool(self._due(now))
 
     def expire(self, now: datetime) -> tuple[Happened, ...]:
         """The day is over for Day orders whose session has ended by `now`."""
-        due = [
+        return tuple(
+            self._keep(replace(order, state=IntentState.CANCELLED, detail="expired at the end of its day"))
+            for order in self._due(now)
+        )
+
+    def _due(self, now: datetime) -> list[VenueOrder]:
+        return [
             order
             for orders in self._working.values()
             for order in orders.values()
             if order.expires_at is not None and order.expires_at <= now
         ]
-        return tuple(
-            self._keep(replace(order, state=IntentState.CANCELLED, detail="expired at the end of its day"))
-            for order in due
-        )
 
     def is_ahead_of(self, now: datetime) -> bool:
         """Whether an order waits for a time that a clock set back has yet to reach."""
@@ -435,7 +441,7 @@ class Venue:
         if at is not None:
             order = self._fill(order, at, quote.time)
             yield Happened(order.account, self._changes.fills[-1][1])
-            yield Happened(order.account, order.update())
+            yield self._keep(order)
             yield from self._end_group(order, "another order of its OCA group was filled")
         if request.time_in_force is TimeInForce.IOC and order.state is IntentState.WORKING:
             yield self._keep(replace(order, state=IntentState.CANCELLED, detail="immediate or cancel"))
@@ -445,9 +451,11 @@ class Venue:
         buys = request.side is Side.BUY
         side_price = price(quote.ask if buys else quote.bid)
         if quote.bid == quote.ask:  # no book: half the spread lies on either side of the price
-            side_price *= 1 + request.side.sign * Decimal(str(self.terms.spread_bps)) / 2 / BASIS_POINTS
-        slippage = Decimal(str(self.terms.slippage_bps)) * 2 * self._chance("slippage", order)
-        slipped = side_price * (1 + request.side.sign * slippage / BASIS_POINTS)
+            side_price *= 1 + request.side.sign * self._half_spread
+        slipped = side_price
+        if self._slippage_bps:
+            slippage = self._slippage_bps * 2 * self._chance("slippage", order)
+            slipped *= 1 + request.side.sign * slippage / BASIS_POINTS
         if request.order_type is OrderType.LIMIT:
             limit = request.limit_price or ZERO
             if (limit - side_price) * request.side.sign < 0:
@@ -456,6 +464,7 @@ class Venue:
         return max(PRICE_STEP, slipped.quantize(PRICE_STEP))
 
     def _fill(self, order: VenueOrder, at: Decimal, moment: datetime) -> VenueOrder:
+        """The order after an execution, which is yet to be kept."""
         quantity = self._portion(order)
         filled = order.filled + quantity
         commission = self._commission(filled) - order.commission
@@ -484,7 +493,6 @@ class Venue:
         self.ledger(order.account).book(request.symbol, quantity * request.side.sign, at, commission)
         self._changes.accounts.add(order.account)
         self._changes.fills.append((order.account, fill))
-        self._keep(order)
         return order
 
     def _portion(self, order: VenueOrder) -> Decimal:

@@ -13,10 +13,13 @@ from functools import cache
 from importlib.resources import files
 from zoneinfo import ZoneInfo
 
+from openbell.domain.records import quick
+
 VENUES = ("XNYS", "XNAS", "XLON", "XTKS", "XHKG", "XETR", "XTSE", "CMES")
 ONE_DAY = timedelta(days=1)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Session:
     """One day of trading: `date` is the exchange's, all moments are UTC, `early` says it closes early.
