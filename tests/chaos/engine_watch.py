@@ -122,8 +122,7 @@ class Watch:
         self.entries[key] += 1
         if self.entries[key] > 1:
             yield "a second time on the same bar"
-        # What somebody's sale by hand brought looks like a deposit to a runner whose broker tells of no settled cash.
-        if history.setting.cash and intent.side is Side.BUY and not self.by_hand:
+        if history.setting.cash and intent.side is Side.BUY:
             free = self.settled() - self._reserved(intent.order_ref)
             if intent.quantity * intent.reference_price > max(free, ZERO):
                 yield f"for {intent.quantity * intent.reference_price:.2f}, with {free:.2f} settled and free"

@@ -274,7 +274,15 @@ class World:
         )
         self.locking = Locking(self.ledger, self.journal, self.clock, self.metrics, self._announce)
         self.situation.locks = self.locking.active
-        self.account_book = AccountBook(self.ledger, self.journal, self.desk, Dates("Always", self.situation.calendar))
+        self.account_book = AccountBook(
+            self.ledger,
+            self.journal,
+            self.desk,
+            self.gate,
+            self.comparison,
+            self.clock,
+            Dates("Always", self.situation.calendar),
+        )
         self.situation.account_book = self.account_book
         self.desk.listeners.append(self.account_book.on_told)
         self.desk.listeners.append(self.locking.on_told)
@@ -297,6 +305,7 @@ class World:
     async def begin(self) -> World:
         """Lead with the fence's epoch, after a first comparison with the broker."""
         self.comparison.answered.set()
+        self.comparison.is_certain = True
         await self.journal.adopt_owner("u")
         await self.journal.begin_epoch(self.fence.epoch)
         return self

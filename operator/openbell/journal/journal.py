@@ -29,6 +29,7 @@ from openbell.journal.recovery import Recovery, recover
 from openbell.journal.values import Bookings, IntentRecord, JournalIdentity, JournalState, RoundTrips
 from openbell.risk.intraday_margin import Deficit
 from openbell.risk.locks import Lock
+from openbell.risk.settlement import CashMovement
 
 T = TypeVar("T")
 
@@ -238,6 +239,10 @@ class Journal:
         """Write the highest equity that a drawdown is measured from, and since when it is counted."""
         await self._run("writing the highest equity", partial(writes.save_peak, equity=equity, since=since))
 
+    async def save_cash_movement(self, movement: CashMovement) -> None:
+        """Write money that came to a cash account, or went, without a fill; the first is what it had at the start."""
+        await self._run("writing a cash movement", partial(writes.save_cash_movement, movement=movement))
+
     async def save_deficit(self, deficit: Deficit) -> None:
         """Write a day's intraday margin deficit, or what it has become."""
         await self._run("writing a margin deficit", partial(writes.save_deficit, deficit=deficit))
@@ -280,6 +285,10 @@ class Journal:
     async def peak(self) -> tuple[Decimal, datetime] | None:
         """The highest equity and since when it is counted; None before the first."""
         return await self._run("reading the highest equity", reads.peak)
+
+    async def cash_movements(self) -> tuple[CashMovement, ...]:
+        """All that moved a cash account's money beside its fills, oldest first."""
+        return await self._run("reading cash movements", reads.cash_movements)
 
     async def deficits(self, since: date) -> tuple[Deficit, ...]:
         """Intraday margin deficits of the days from `since` on, oldest first."""

@@ -24,6 +24,7 @@ from openbell.journal.lifecycle import after_fill, after_split, after_update
 from openbell.journal.values import IntentRecord
 from openbell.risk.intraday_margin import Deficit
 from openbell.risk.locks import Lock
+from openbell.risk.settlement import CashMovement
 
 
 def adopt_owner(connection: Connection, *, uid: str) -> str:
@@ -249,6 +250,16 @@ def save_locks(connection: Connection, *, locks: tuple[Lock, ...]) -> None:
 def save_peak(connection: Connection, *, equity: Decimal, since: datetime) -> None:
     """Replace the highest equity."""
     connection.execute(insert_or_replace(connection, schema.peaks), {"id": 1, "equity": equity, "since": since})
+
+
+def save_cash_movement(connection: Connection, *, movement: CashMovement) -> None:
+    """Insert a movement, once for each time."""
+    row = {
+        "time": movement.time,
+        "amount": movement.amount,
+        "settles_on": movement.settles_on.isoformat() if movement.settles_on else None,
+    }
+    _is_new(connection, schema.cash_movements, row)
 
 
 def save_deficit(connection: Connection, *, deficit: Deficit) -> None:

@@ -76,7 +76,9 @@ class Parts:
         )
         self.locking = Locking(ledger, journal, clock, metrics, announce)
         self.situation.locks = self.locking.active
-        self.account_book = AccountBook(ledger, journal, self.desk, dates_of(control.spec.market))
+        self.account_book = AccountBook(
+            ledger, journal, self.desk, self.gate, self.comparison, clock, dates_of(control.spec.market)
+        )
         self.situation.account_book = self.account_book
         self.exits = Exits(self.situation, market, journal, clock, owner)
         self.evaluation = Evaluation(
