@@ -112,10 +112,10 @@ class Watch:
         if any(lock.is_active(history.deciding_at) and lock.concerns(intent.symbol, intent.strategy)
                for lock in history.locks.values() if lock.lock_id in history.locked_before):  # fmt: skip
             yield "while locked"
-        age = (history.clock.now() - history.market.bars_of[intent.symbol][-1].end).total_seconds()
-        # Two bars and five seconds; a signal that waits is ordered as long as it is valid, which is two bars more.
-        if age > 4 * BAR_SECONDS + 5:
-            yield f"on bars that are {age:.0f} s old"
+        # Two bars and five seconds; a signal that waits lives for two bars, which are counted from the bar's own end.
+        age = (history.clock.now() - intent.bar_time).total_seconds()
+        if age > 2 * BAR_SECONDS + 5:
+            yield f"on a bar that is {age:.0f} s old"
         if intent.side is Side.SELL and not history.setting.short:
             yield "selling short"
         key = (intent.strategy, intent.symbol, intent.bar_time, intent.side)

@@ -305,7 +305,6 @@ class World:
     async def begin(self) -> World:
         """Lead with the fence's epoch, after a first comparison with the broker."""
         self.comparison.answered.set()
-        self.comparison.is_certain = True
         await self.journal.adopt_owner("u")
         await self.journal.begin_epoch(self.fence.epoch)
         return self

@@ -34,8 +34,9 @@ def account(cash: str, **changes: Any) -> Account:
     return replace(Account("T", "USD", Decimal(100_000), Decimal(cash), Decimal(100_000)), **changes)
 
 
-def begin(world: World, cash: str = "10000", **risk: Any) -> None:
-    """A running scheduler in New York at noon."""
+def begin(world: World, cash: str = "10000", *, compared: bool = True, **risk: Any) -> None:
+    """A running scheduler in New York at noon, whose broker has told of everything."""
+    world.comparison.is_certain = compared
     world.clock.set(NOON)
     world.situation.calendar = calendar_for("XNYS")
     world.broker.account_answer = Value(account(cash))
@@ -230,7 +231,7 @@ async def sold_while_the_disk_was_full(
     for position in (await reborn.journal.load()).positions:
         reborn.ledger.put_position(position)
     reborn.desk.restore((await reborn.journal.load()).open_intents)
-    begin(reborn, "9998", **CASH)
+    begin(reborn, "9998", compared=False, **CASH)
     return reborn, sale
 
 
