@@ -148,9 +148,9 @@ def read_the_gate_before_the_commit(patch: pytest.MonkeyPatch) -> None:
     commit, hand_over = Desk._commit, Desk._hand_over
     early: dict[str, Reason | None] = {}
 
-    async def committed(self: Desk, intents: Sequence[Intent]) -> frozenset[str]:
+    async def committed(self: Desk, intents: Sequence[Intent], *rest: Any) -> frozenset[str]:
         early.update({intent.order_ref: self._gate.blocked(intent.kind, intent.strategy) for intent in intents})
-        return await commit(self, intents)
+        return await commit(self, intents, *rest)
 
     def handed_over(self: Desk, intent: Intent) -> Reason:
         gate, stand_in = self._gate, _Early(self._gate, early)

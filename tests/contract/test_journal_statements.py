@@ -99,6 +99,11 @@ def test_a_position_goes_from_its_first_fill_to_its_round_trip(connection: Conne
     writes.save_positions(connection, positions=(held,))
     writes.save_positions(connection, positions=(replace(held, exit_sequence=1),))
     assert reads.positions(connection) == (held,)
+    numbered = replace(held, exit_sequence=3, best_price=Decimal(1))
+    unknown = make_position("z")
+    writes.commit_intents(connection, intents=(), positions=(numbered, unknown), statistics=None, now=T0)
+    held = replace(held, exit_sequence=3)
+    assert reads.positions(connection) == (held,), "the numbers alone, and of positions that are there"
     committed(connection, "c", kind=IntentKind.EXIT, side=Side.SELL, position_id="p-a")
     flat = replace(held, quantity=Decimal(0), realized_pnl=Decimal("40.10"))
     leave = make_fill("x2", "c", side=Side.SELL, time=at(9))

@@ -133,14 +133,21 @@ class Journal:
     # what was decided and what came of it
 
     async def commit_intents(
-        self, intents: Iterable[Intent], *, statistics: Statistics | None = None
+        self, intents: Iterable[Intent], *, positions: Iterable[Position] = (), statistics: Statistics | None = None
     ) -> frozenset[str]:
         """Write a tick's intents in one commit; the references that were new (only these may be sent).
 
         A reference that is already there is left out and its first content stays. Raises StaleEpochError, with
-        nothing written, when an intent's epoch is not the current one. `statistics` go into the same commit.
+        nothing written, when an intent's epoch is not the current one. `statistics` go into the same commit, and so do
+        the numbers of the `positions` that the intents reduce, from which the next references are made.
         """
-        work = partial(writes.commit_intents, intents=tuple(intents), statistics=statistics, now=self._clock.now())
+        work = partial(
+            writes.commit_intents,
+            intents=tuple(intents),
+            positions=tuple(positions),
+            statistics=statistics,
+            now=self._clock.now(),
+        )
         return await self._run("writing intents", work, "journal.intents.committed")
 
     async def record_update(self, update: OrderUpdate) -> IntentState | None:
