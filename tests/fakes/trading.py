@@ -97,6 +97,7 @@ class ScriptedBroker:
     orders_answer: Answer[tuple[OrderUpdate, ...]] = field(default_factory=ConfirmedEmpty)
     fills_answer: Answer[tuple[Fill, ...]] = field(default_factory=ConfirmedEmpty)
     positions_answer: Answer[tuple[BrokerPosition, ...]] = field(default_factory=ConfirmedEmpty)
+    on_lost: Callable[[], object] = lambda: None
     asked: int = 0
     while_asked: Callable[[], object] = lambda: None
 

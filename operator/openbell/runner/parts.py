@@ -54,6 +54,7 @@ class Parts:
         is_replay: bool = False,
     ) -> None:
         self.gate = Gate(fence)
+        broker.on_lost = self.gate.lose_connection
         self.ledger = ledger
         self.desk = Desk(broker, journal, self.gate, ledger, clock, metrics)
         self.desk.restore(state.open_intents, state.last_exits)
