@@ -237,6 +237,28 @@ async def test_an_exit_that_was_not_written_down_is_booked_and_then_all_agrees(w
     assert world.gate.in_sync
 
 
+async def test_what_was_bought_and_sold_while_nothing_was_written_is_booked_in_its_order(world: World) -> None:
+    await world.desk.place([make_intent("a")])
+    await world.desk.on_update(make_update(IntentState.WORKING, "a"))
+    await world.desk.on_fill(make_fill("x-a1", quantity=Decimal(4)))
+    sent = exit_ref(OWNER, "p-a", 1)
+    world.broker.says(
+        make_update(IntentState.FILLED, "a", filled_quantity=Decimal(10)),
+        make_update(IntentState.FILLED, order_ref=sent, filled_quantity=Decimal(10)),
+        fills=[
+            make_fill("x-a1", quantity=Decimal(4)),
+            make_fill("x-a2", quantity=Decimal(6), time=at(1)),
+            make_fill("w-out", order_ref=sent, side=Side.SELL, time=at(2)),
+        ],
+    )
+    for _ in range(2):
+        await world.comparison.compare()
+    (trade,) = await world.journal.trades(10)
+    assert (trade.quantity, trade.exit_reason) == (10, "UNRECORDED")
+    assert not world.ledger.positions
+    assert world.gate.in_sync
+
+
 async def test_while_another_process_leads_nothing_is_taken_up(world: World) -> None:
     await world.hold("a")
     sent = sold_unrecorded(world)
