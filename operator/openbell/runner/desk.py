@@ -397,11 +397,14 @@ class Desk:
                 self._change(flying, OrderUpdate(ref, IntentState.DOUBTFUL, "", detail="no answer of the broker yet"))
                 log.warning("order.in-doubt", order=ref)
 
-    async def adopt(self, found: UnrecordedOrder) -> None:
-        """Take up an order that was sent while the journal could not be written: it counts for its lot from now on."""
+    async def adopt(self, found: UnrecordedOrder) -> bool:
+        """Take up an order that was sent while the journal could not be written: it counts for its lot from now on.
+
+        Whether it was new: while the journal still cannot be written, it does not know the order the next time either.
+        """
         position = self._ledger.positions.get(found.position_id)
         if position is None or found.order_ref in self.in_flight:
-            return
+            return False
         now = self._clock.now()
         intent = _unrecorded(found, position, now, self._gate.fence.epoch)
         record = IntentRecord(intent, IntentState.DOUBTFUL, ZERO, ZERO, ZERO, "", "", now)
@@ -418,6 +421,7 @@ class Desk:
             return self._journal.commit_intents([intent], positions=[kept])
 
         await self._writing.write(write, None, later=write)
+        return True
 
     async def begin_epoch(self, epoch: int) -> None:
         """Tell the journal of a new leadership. Where it cannot be written, exits go on and entries wait."""
