@@ -142,6 +142,20 @@ class EngineMachine(RuleBasedStateMachine):
         said = dict.fromkeys(PAIRS, (Action.BUY, confidence))
         self.do("bar_closes", said=said, meanwhile=(at, what, "writing intents"))
 
+    @rule(said=said, first=st.sampled_from((1, 20)), then=st.sampled_from((1, 6)), meanwhile=meanwhile)
+    def entries_wait_for_the_broker(self, said: Said, first: int, then: int, meanwhile: Meanwhile) -> None:
+        """It is connected again and answers nothing; when it does, no newer bar has closed."""
+        self.everything_is_left()
+        self.do("venue_misbehaves", faults=["mute-queries"])
+        self.do("connection_is_lost")
+        self.do("connection_comes_back")
+        self.do("bar_closes", said=said, meanwhile=None)
+        self.do("time_passes", seconds=first)
+        self.do("evaluates", meanwhile=None)
+        self.do("venue_misbehaves", faults=[])
+        self.do("time_passes", seconds=then)
+        self.do("evaluates", meanwhile=meanwhile)
+
     @rule(first=st.sampled_from(PAIRS), confidence=confidences, meanwhile=meanwhile, fills=st.booleans())
     def money_is_spent_in_parts(
         self, first: tuple[str, str], confidence: float, meanwhile: Meanwhile, fills: bool
