@@ -57,6 +57,7 @@ class Comparison:
         self._announce = announce
         self._due = asyncio.Event()
         self._connected_at: datetime = clock.now()
+        self._connections = 0
         self._comparing = asyncio.Lock()
         self.answered = asyncio.Event()
         self.is_certain = False  # whether the broker has told of every order since the connection came up
@@ -84,6 +85,7 @@ class Comparison:
         self._not_in_sync("Comparing" if event.connected else "Disconnected", event.why or "not compared yet")
         if event.connected:
             self._connected_at = self._clock.now()
+            self._connections += 1
             self._due.set()
             self.on_connected()
 
@@ -117,6 +119,7 @@ class Comparison:
         """
         async with self._comparing:
             booked, question_at, asked_at = self._desk.bookings, self._clock.monotonic(), self._clock.now()
+            connection = self._connections
             try:
                 found = self.accept(await self._ask())
             except StaleEpochError:
@@ -135,6 +138,8 @@ class Comparison:
             for fill in sorted(fills, key=lambda each: each.time):
                 await self._desk.on_fill(fill)
             killpoints.reach("comparison.applied")
+            if connection != self._connections:
+                return False  # what the connection before this one answered says nothing of what was missed between
             is_new = has_taken or self._desk.bookings != booked
             if is_new and (found.orphan_orders or found.orphan_fills):
                 self._due.set()  # a position that is known only now may have sent them: look again, before any exit

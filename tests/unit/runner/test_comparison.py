@@ -11,10 +11,11 @@ import pytest
 from fakes.trading import World, until
 from fakes.values import OWNER, at, make_fill, make_intent, make_position, make_update, ref
 from openbell.brokers.base import ConnectionChanged
-from openbell.domain.answers import Unknown
+from openbell.domain.answers import Answer, Unknown
 from openbell.domain.errors import JournalError
 from openbell.domain.identity import exit_ref
 from openbell.domain.orders import IntentState, OrderUpdate, Side
+from openbell.domain.positions import BrokerPosition
 from openbell.runner import comparison as comparisons
 
 UP, DOWN = ConnectionChanged(True, ""), ConnectionChanged(False, "the cable is out")
@@ -26,6 +27,27 @@ async def test_a_new_connection_is_out_of_sync_until_it_was_compared(world: Worl
     await world.comparison.compare()
     assert world.gate.in_sync
     assert world.comparison.reason == "InSync"
+
+
+async def test_answers_of_the_connection_before_agree_with_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    positions = world.broker.positions
+
+    async def late() -> Answer[tuple[BrokerPosition, ...]]:
+        answer = await positions()
+        world.comparison.on_connection(DOWN)
+        world.comparison.on_connection(UP)
+        return answer
+
+    world.comparison.on_connection(UP)
+    with monkeypatch.context() as once:
+        once.setattr(world.broker, "positions", late)
+        assert not await world.comparison.compare()
+    assert not world.gate.in_sync
+
+    assert await world.comparison.compare()
+    assert world.gate.in_sync
 
 
 async def test_a_lost_connection_says_why_and_changes_nothing_else(world: World) -> None:
