@@ -13,6 +13,7 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import structlog
 from hypothesis import strategies as st
@@ -30,6 +31,7 @@ from openbell.domain.positions import Escalation, ExitPolicy, ScaleOut, Trailing
 from openbell.domain.reasons import ExitReason
 from openbell.engine.cycle import exit_intent
 from openbell.engine.exits import Exit
+from openbell.runner import comparison as comparisons
 from openbell.runner.main import restored_ledger
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - only its speed is wanted
@@ -47,6 +49,9 @@ POLICIES = st.builds(
 )
 
 
+PATIENCE = ("FIRST_ANSWER_SECONDS", "MARKED_ANSWER_SECONDS")
+
+
 class LeftAtRandom(RuleBasedStateMachine):
     """One or two lots in one symbol at a broker behind a wire, and the runner's desk and exits through many lives."""
 
@@ -55,6 +60,10 @@ class LeftAtRandom(RuleBasedStateMachine):
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
         self.folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None))
         self.loop = asyncio.Runner()
+        # Only the simulated clock goes on: an answer that has not come will not come while it is waited for.
+        self.patience = [mock.patch.object(comparisons, name, 0.0) for name in PATIENCE]
+        for each in self.patience:
+            each.start()
         self.clock = SimulatedClock(T0)
         self.price = 100.0
         self.entries = 0
@@ -69,6 +78,8 @@ class LeftAtRandom(RuleBasedStateMachine):
             if self.world is not None:
                 self.world.close()
             self.loop.close()
+            for each in self.patience:
+                each.stop()
             shutil.rmtree(self.folder)
             structlog.reset_defaults()
 
@@ -106,6 +117,10 @@ class LeftAtRandom(RuleBasedStateMachine):
         self.world.comparison.on_connection(ConnectionChanged(True, "up"))
         while self.world.comparison._due.is_set():
             self.world.comparison._due.clear()
+            await self.world.comparison.compare()
+        if self.world.journal.unwritten.is_inherited:  # some seconds on, what was on its way has arrived
+            self.clock.set(self.clock.now() + comparisons.SETTLING)
+            self.wire.deliver_all()
             await self.world.comparison.compare()
 
     def run(self, *work: Coroutine[Any, Any, Any]) -> None:

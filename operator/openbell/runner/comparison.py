@@ -32,6 +32,7 @@ SETTLING = timedelta(seconds=10)  # an order this young may still be on its way 
 REMEMBERED = timedelta(days=7)  # what a broker can be counted on to remember
 CLOCKS_DIFFER = timedelta(days=1)  # more than the broker's clock and ours ever do
 FIRST_ANSWER_SECONDS = 3.0  # exits wait so long for the first comparison of a process, and no longer
+MARKED_ANSWER_SECONDS = SETTLING.total_seconds() + FIRST_ANSWER_SECONDS  # and so long at a time after an unwritten one
 
 
 class Comparison:
@@ -248,7 +249,7 @@ class Comparison:
             return True
         is_marked = self._journal.unwritten.is_inherited
         try:
-            async with asyncio.timeout(FIRST_ANSWER_SECONDS + (SETTLING.total_seconds() if is_marked else 0.0)):
+            async with asyncio.timeout(MARKED_ANSWER_SECONDS if is_marked else FIRST_ANSWER_SECONDS):
                 await self.answered.wait()
         except TimeoutError:
             if self._journal.unwritten.is_inherited:

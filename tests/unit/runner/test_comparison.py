@@ -345,7 +345,7 @@ async def test_exits_wait_for_the_first_comparison_which_may_know_of_one_already
 async def test_after_a_process_that_could_not_write_exits_wait_until_its_own_must_have_arrived(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(comparisons, "FIRST_ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(comparisons, "MARKED_ANSWER_SECONDS", 0.01)
     monkeypatch.setattr(comparisons, "SETTLING", timedelta(seconds=0.05))
     await world.hold("a")
     world.journal.unwritten.is_inherited = True
@@ -367,7 +367,7 @@ async def test_after_a_process_that_could_not_write_exits_wait_until_its_own_mus
 
 
 async def test_and_for_as_long_as_the_broker_does_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparisons, "FIRST_ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(comparisons, "MARKED_ANSWER_SECONDS", 0.01)
     monkeypatch.setattr(comparisons, "SETTLING", timedelta(seconds=0.01))
     await world.hold("a")
     world.journal.unwritten.is_inherited = True
