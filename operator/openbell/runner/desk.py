@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from decimal import Decimal
 
 import structlog
@@ -30,8 +29,6 @@ from openbell.domain.orders import (
     OrderTerms,
     OrderType,
     OrderUpdate,
-    Side,
-    TimeInForce,
 )
 from openbell.domain.policies import decode_policy, encode_policy
 from openbell.domain.positions import ClosedTrade, ExitPolicy, Position
@@ -43,16 +40,14 @@ from openbell.journal.lifecycle import after_fill, after_split, after_update
 from openbell.journal.recovery import UnrecordedOrder
 from openbell.risk.settlement import split as split_lots
 from openbell.runner.gate import Gate
-from openbell.runner.inflight import Flights, InFlight, Standing, could_fill
+from openbell.runner.inflight import InFlight, could_fill, intended, unrecorded
 from openbell.runner.ledger import Ledger, counted_fill, counted_rejection
 from openbell.runner.next_steps import ANSWER_SECONDS
+from openbell.runner.underway import Underway
 from openbell.runner.writing import Writing
 from openbell.telemetry.metrics import RunnerMetrics
 
 log = structlog.get_logger("openbell.desk")
-
-KEPT_GROUPS = 10_000
-REFUSED_SECONDS = 60.0  # after a protective order that the broker ended by itself, the next one waits so long
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,102 +59,23 @@ class Told:
     closed: ClosedTrade | None = None
 
 
-class Desk:
+class Desk(Underway):
     """Sends and follows orders. All methods run on the event loop's thread."""
 
     def __init__(
         self, broker: Broker, journal: Journal, gate: Gate, ledger: Ledger, clock: Clock, metrics: RunnerMetrics
     ) -> None:
+        super().__init__(ledger, clock)
         self._broker = broker
         self._journal = journal
         self._gate = gate
-        self._ledger = ledger
-        self._clock = clock
         self._metrics = metrics
         self._booking = asyncio.Lock()
-        self._reserved: dict[str, InFlight] = {}  # what will reduce a lot, decided and not handed over yet
-        self._won: set[str] = set()  # OCA groups that have had a fill
-        self._ended: set[str] = set()  # OCA groups of which we have cancelled an order
-        self._refused_at: dict[str, float] = {}  # when the broker ended a position's protective order by itself
-        self._last_exits: dict[str, IntentRecord] = {}
         self._unwritten: dict[str, Position] = {}  # flat, while the journal still has the shares
         self._booked: set[str] = set()  # executions booked by this process, whether or not the journal could be written
         self._writing = Writing(gate, metrics, journal.unwritten)
-        self._moved = asyncio.Event()
         self.bookings = 0
-        self.postponed: dict[str, ExitReason] = {}  # exits that wait until protective orders are gone
-        self.in_flight = Flights()
         self.listeners: list[Callable[[Told], None]] = []
-
-    # -- asking ------------------------------------------------------------------------------------------------
-
-    def unanswered(self) -> tuple[str, ...]:
-        """References of orders whose send or cancel the broker has not answered."""
-        return tuple(ref for ref, flying in self.in_flight.items() if flying.is_unanswered)
-
-    def overdue(self) -> tuple[str, ...]:
-        """Those that have waited longer than an answer takes."""
-        latest = self._clock.monotonic() - ANSWER_SECONDS
-        return tuple(
-            ref
-            for ref, flying in self.in_flight.items()
-            if flying.is_unanswered and (flying.cancel_asked_at or flying.handed_over_at) < latest
-        )
-
-    async def wait_quiet(self) -> None:
-        """Return once every send and cancel has its answer."""
-        while self.unanswered():
-            self._moved.clear()
-            await self._moved.wait()
-
-    def working_entries(self) -> tuple[Intent, ...]:
-        """Entries that may still open something."""
-        return tuple(f.intent for f in self.in_flight.values() if f.intent.kind is IntentKind.ENTRY)
-
-    def is_leaving(self, position_id: str) -> bool:
-        """Whether an exit of this position is under way: one in flight at a time."""
-        return any(flying.intent.kind is IntentKind.EXIT or flying.has_filled for flying in self._reducing(position_id))
-
-    def is_going(self, position_id: str) -> bool:
-        """Whether an exit at the market is under way: what the price does now is nothing to the rules any more."""
-        return any(
-            flying.intent.kind is IntentKind.EXIT and flying.intent.order_type is OrderType.MARKET
-            for flying in self._reducing(position_id)
-        )
-
-    def has_exit(self, position_id: str) -> bool:
-        """Whether an exit order of this position is under way, protective orders left aside."""
-        return any(flying.intent.kind is IntentKind.EXIT for flying in self._reducing(position_id))
-
-    def _reducing(self, position_id: str) -> list[InFlight]:
-        reserved = [each for each in self._reserved.values() if each.intent.position_id == position_id]
-        return reserved + self.in_flight.reducing(position_id)
-
-    def standing(self, position_id: str) -> Standing:
-        """What of this position is at the broker, or may be."""
-        reducing = self._reducing(position_id)
-        legs = tuple(flying for flying in reducing if flying.intent.kind is IntentKind.PROTECTIVE)
-        refused_at = self._refused_at.get(position_id)
-        return Standing(
-            exit=next((flying for flying in reducing if flying.intent.kind is IntentKind.EXIT), None),
-            legs=legs,
-            last=self._last_exits.get(position_id),
-            won=frozenset(leg.intent.oca_group for leg in legs) & self._won,
-            is_refused=refused_at is not None and self._clock.monotonic() - refused_at < REFUSED_SECONDS,
-        )
-
-    def protective(self) -> tuple[InFlight, ...]:
-        """Every protective order that is not over."""
-        return tuple(f for f in self.in_flight.values() if f.intent.kind is IntentKind.PROTECTIVE)
-
-    def is_protected(self, position_id: str) -> bool:
-        """Whether the broker has acknowledged a stop for this position that rests there."""
-        return any(
-            flying.intent.position_id == position_id
-            and flying.intent.order_type is OrderType.STOP
-            and flying.record.state is IntentState.WORKING
-            for flying in self.protective()
-        )
 
     # -- sending -----------------------------------------------------------------------------------------------
 
@@ -226,12 +142,12 @@ class Desk:
         """Whether all that may be filled, this order included, comes to no more than the lot."""
         if position is None:
             return False
-        new = InFlight(_intended(intent))
+        new = InFlight(intended(intent))
         return could_fill((*self._reducing(intent.position_id), new)) <= abs(position.quantity)
 
     def _use_up(self, intent: Intent, *, was_chosen: bool) -> None:
         if was_chosen:
-            self._reserved[intent.order_ref] = InFlight(_intended(intent))
+            self._reserved[intent.order_ref] = InFlight(intended(intent))
         position = self._ledger.positions.get(intent.position_id)
         if position is None:
             return
@@ -259,7 +175,7 @@ class Desk:
 
     def _hand_over(self, intent: Intent) -> Reason:
         """Gate and send, in one synchronous step: nothing may await between the two."""
-        record = _intended(intent)
+        record = intended(intent)
         flying = InFlight(record, handed_over_at=self._clock.monotonic())
         self.in_flight[intent.order_ref] = flying
         self._ledger.put_order(record)
@@ -406,7 +322,7 @@ class Desk:
         if position is None or found.order_ref in self.in_flight:
             return False
         now = self._clock.now()
-        intent = _unrecorded(found, position, now, self._gate.fence.epoch)
+        intent = unrecorded(found, position, now, self._gate.fence.epoch)
         record = IntentRecord(intent, IntentState.DOUBTFUL, ZERO, ZERO, ZERO, "", "", now)
         self.in_flight[intent.order_ref] = InFlight(record, handed_over_at=self._clock.monotonic())
         if found.kind is IntentKind.PROTECTIVE:
@@ -605,30 +521,6 @@ class Desk:
             flying.cancel_asked_at = None
         self._settle(flying.record)
 
-    def _forget(self, position_id: str) -> None:
-        """A lot is flat: whatever is known of its exits is over with it."""
-        for kept in (self._last_exits, self._refused_at, self.postponed):
-            kept.pop(position_id, None)
-
-    def _note_fill(self, record: IntentRecord) -> None:
-        intent = record.intent
-        if intent.oca_group and max(record.filled, record.reported) > ZERO:
-            self._won.add(intent.oca_group)
-        if len(self._won) + len(self._ended) > KEPT_GROUPS:
-            alive = {flying.intent.oca_group for flying in self.in_flight.values()}
-            self._won &= alive
-            self._ended &= alive
-
-    def _note_end(self, record: IntentRecord) -> None:
-        """Remember how an order that reduces a lot has ended, as far as the next one depends on it."""
-        intent = record.intent
-        if intent.position_id not in self._ledger.positions or record.state is IntentState.WITHDRAWN:
-            return
-        if intent.kind is IntentKind.EXIT:
-            self._last_exits[intent.position_id] = record
-        elif intent.kind is IntentKind.PROTECTIVE and intent.oca_group not in self._won | self._ended:
-            self._refused_at[intent.position_id] = self._clock.monotonic()
-
     def _settle(self, record: IntentRecord, fill: Fill | None = None, closed: ClosedTrade | None = None) -> None:
         self._ledger.put_order(record)
         self._note_fill(record)
@@ -639,33 +531,3 @@ class Desk:
         self._moved.set()
         for listener in self.listeners:
             listener(Told(record, fill, closed))
-
-
-def _intended(intent: Intent) -> IntentRecord:
-    return IntentRecord(intent, IntentState.INTENDED, ZERO, ZERO, ZERO, "", "", intent.created_at)
-
-
-def _unrecorded(found: UnrecordedOrder, position: Position, now: datetime, epoch: int) -> Intent:
-    """What can be said of an order that nobody wrote down: the broker's own terms of it, where it names them."""
-    update, order_type = found.update, found.order_type
-    terms = update.terms if update is not None and update.terms is not None else OrderTerms(abs(position.quantity))
-    return Intent(
-        order_ref=found.order_ref,
-        kind=found.kind,
-        strategy=position.strategy,
-        symbol=position.symbol,
-        side=Side.SELL if position.quantity > 0 else Side.BUY,
-        quantity=terms.quantity if terms.quantity > 0 else abs(position.quantity),
-        position_id=position.position_id,
-        reason=ExitReason.UNRECORDED.value,
-        bar_time=now,
-        created_at=now,
-        epoch=epoch,
-        reference_price=position.average_price,
-        order_type=order_type,
-        limit_price=None if order_type is not OrderType.LIMIT else terms.limit_price or position.average_price,
-        stop_price=None if order_type is not OrderType.STOP else terms.stop_price or position.average_price,
-        time_in_force=TimeInForce.GTC if found.kind is IntentKind.PROTECTIVE else TimeInForce.DAY,
-        exits=encode_policy(position.policy) if found.kind is IntentKind.PROTECTIVE else "",
-        oca_group=update.oca_group if update is not None else "",
-    )

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from openbell.domain.identity import Leg
 from openbell.domain.money import ZERO
-from openbell.domain.orders import Intent, IntentKind, IntentState, OrderTerms, OrderType
+from openbell.domain.orders import Intent, IntentKind, IntentState, OrderTerms, OrderType, Side, TimeInForce
+from openbell.domain.policies import encode_policy
+from openbell.domain.positions import Position
+from openbell.domain.reasons import ExitReason
 from openbell.journal import IntentRecord
+from openbell.journal.recovery import UnrecordedOrder
 
 
 @dataclass(slots=True)
@@ -127,3 +132,34 @@ def could_fill(orders: Iterable[InFlight]) -> Decimal:
             key = flying.intent.oca_group or flying.intent.order_ref
             groups[key] = max(groups.get(key, ZERO), flying.could_fill)
     return sum(groups.values(), ZERO)
+
+
+def intended(intent: Intent) -> IntentRecord:
+    """An intent of which nothing has come yet."""
+    return IntentRecord(intent, IntentState.INTENDED, ZERO, ZERO, ZERO, "", "", intent.created_at)
+
+
+def unrecorded(found: UnrecordedOrder, position: Position, now: datetime, epoch: int) -> Intent:
+    """What can be said of an order that nobody wrote down: the broker's own terms of it, where it names them."""
+    update, order_type = found.update, found.order_type
+    terms = update.terms if update is not None and update.terms is not None else OrderTerms(abs(position.quantity))
+    return Intent(
+        order_ref=found.order_ref,
+        kind=found.kind,
+        strategy=position.strategy,
+        symbol=position.symbol,
+        side=Side.SELL if position.quantity > 0 else Side.BUY,
+        quantity=terms.quantity if terms.quantity > 0 else abs(position.quantity),
+        position_id=position.position_id,
+        reason=ExitReason.UNRECORDED.value,
+        bar_time=now,
+        created_at=now,
+        epoch=epoch,
+        reference_price=position.average_price,
+        order_type=order_type,
+        limit_price=None if order_type is not OrderType.LIMIT else terms.limit_price or position.average_price,
+        stop_price=None if order_type is not OrderType.STOP else terms.stop_price or position.average_price,
+        time_in_force=TimeInForce.GTC if found.kind is IntentKind.PROTECTIVE else TimeInForce.DAY,
+        exits=encode_policy(position.policy) if found.kind is IntentKind.PROTECTIVE else "",
+        oca_group=update.oca_group if update is not None else "",
+    )
