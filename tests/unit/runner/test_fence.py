@@ -39,6 +39,7 @@ class FakeLeases:
     version: int = 1
     failing: Exception | None = None
     hanging: bool = False
+    asked: int = 0
     writes: int = 0
     reads: int = 0
     is_closed: bool = False
@@ -56,6 +57,7 @@ class FakeLeases:
         }
 
     async def _answer(self) -> None:
+        self.asked += 1
         while self.hanging:  # noqa: ASYNC110 - the flag is set from another thread
             await asyncio.sleep(0.001)
         if self.failing is not None:
@@ -173,13 +175,12 @@ async def test_a_renewal_moves_the_deadline_and_keeps_the_epoch(ground: Ground) 
 async def test_the_deadline_counts_from_the_start_of_a_renewal_not_from_its_answer(ground: Ground) -> None:
     fence = await ground.leading()
     ground.leases.hanging = True
-    written = ground.leases.writes
+    asked, deadline = ground.leases.asked, fence._deadline
     ground.clock.now += 4.0  # it starts now
-    await asyncio.sleep(0.02)
+    await until(lambda: ground.leases.asked > asked)
     ground.clock.now += 5.0  # and is answered five seconds later
     ground.leases.hanging = False
-    await until(lambda: ground.leases.writes > written)
-    await asyncio.sleep(0.01)
+    await until(lambda: fence._deadline > deadline)
     ground.leases.hanging = True
     ground.clock.now += 4.9
     assert fence.holds()
@@ -206,8 +207,9 @@ async def test_the_deadline_passes_while_renewals_fail_and_leadership_comes_back
 async def test_the_deadline_is_seen_to_pass_while_a_renewal_hangs(ground: Ground) -> None:
     await ground.leading()
     ground.leases.hanging = True
+    asked = ground.leases.asked
     ground.clock.now += 4.1
-    await asyncio.sleep(0.01)  # the renewal has begun, and nothing answers
+    await until(lambda: ground.leases.asked > asked)  # the renewal has begun, and nothing answers
     ground.clock.now += 6.0
     await until(lambda: ground.changes[-1] == (False, False))
 
