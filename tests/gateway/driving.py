@@ -29,12 +29,35 @@ def interpreter(name: str) -> Path:
     return Path(cache) / "clients" / name / "bin" / "python"
 
 
+def story(events: list[Event], order_id: int) -> list[str]:
+    """What is told of an order, in order: openOrder and orderStatus as `+Status` and `Status`, an execution as `fill`
+    with its shares, a commission report as `fee`, an error as its code.
+    """
+    found: list[str] = []
+    fills: set[str] = set()
+    for name, args in events:
+        match name:
+            case "openOrder" if args[0] == order_id:
+                found.append(f"+{args[3]['status']}")
+            case "orderStatus" if args[0] == order_id:
+                found.append(args[1])
+            case "execDetails" if args[2]["orderId"] == order_id:
+                fills.add(args[2]["execId"])
+                found.append(f"fill {args[2]['shares']:g}")
+            case "commissionReport" if args[0]["execId"] in fills:
+                found.append("fee")
+            case "error" if args[0] == order_id:
+                found.append(str(args[1]))
+    return found
+
+
 class Client:
     """One client. `events` holds what it was told, in order: a callback's name and its arguments."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
         self.name = name
         self.events: list[Event] = []
+        self.hello: dict[str, Any] = {}
         self._process = process
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._changed = asyncio.Event()
@@ -68,6 +91,14 @@ class Client:
     def named(self, name: str, since: int = 0) -> list[list[Any]]:
         """The arguments of all events of a name."""
         return [args for event, args in self.events[since:] if event == name]
+
+    async def told(self, order_id: int, *wanted: str, since: int = 0) -> None:
+        """Wait until an order's story since an event is, or goes on from, `wanted`; see `story`."""
+
+        def begins(events: list[Event]) -> bool:
+            return story(events[since:], order_id)[: len(wanted)] == list(wanted)
+
+        await self.until(begins, f"{' '.join(wanted)} of order {order_id}, but {story(self.events[since:], order_id)}")
 
     async def end(self) -> None:
         """End the process by closing what it reads."""

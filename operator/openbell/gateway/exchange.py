@@ -196,8 +196,9 @@ class Exchange:
             self._notice(order, 399, rules.waits_for_opening(order, stamp(opening)))
         waits = asked.good_after is not None and asked.good_after > now
         active = not waits and (parent is None or parent.status is Status.FILLED)
-        stop, limit = asked.trail_stop, asked.limit
-        self._tell(replace(order, status=Status.PRE_SUBMITTED, active=active, placed=now, stop=stop, limit=limit))
+        order = replace(order, status=Status.PRE_SUBMITTED, active=active, placed=now)
+        order = replace(order, stop=asked.trail_stop, limit=asked.limit)
+        self._tell(matching.trail(order, self.quote(order.contract.symbol)))
 
     def _too_poor(self, order: Order) -> str | None:
         asked, account = order.terms, self.accounts[order.terms.account]
@@ -251,6 +252,7 @@ class Exchange:
             order.terms.trail_stop,
         ):
             changed = replace(changed, triggered=False, stop=asked.trail_stop, limit=asked.limit)
+            changed = matching.trail(changed, self.quote(contract.symbol))
         if order.status is Status.HELD:
             self._orders[order.perm_id] = replace(changed, terms=replace(changed.terms, tif=asked.tif))
             if asked.transmit:

@@ -28,15 +28,15 @@ class Quote:
 
 def follow(order: Order, quote: Quote) -> Order:
     """The order with its trailing stop moved to where `quote` puts it, and triggered where the quote does that."""
-    if order.terms.kind in TRAILING:
-        order = _trail(order, quote)
+    order = trail(order, quote)
     if not order.triggered and _touched(order, quote):
         order = replace(order, triggered=True)
     return order
 
 
-def _trail(order: Order, quote: Quote) -> Order:
-    if order.triggered:
+def trail(order: Order, quote: Quote) -> Order:
+    """The order with its trailing stop where `quote` puts it; unchanged for every other order."""
+    if order.triggered or order.terms.kind not in TRAILING:
         return order
     terms = order.terms
     distance = terms.aux
