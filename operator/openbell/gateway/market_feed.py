@@ -29,7 +29,7 @@ from openbell.gateway.replies import (
     TickSnapshotEnd,
     TickString,
 )
-from openbell.gateway.rules import NO_SECURITY, VALIDATING
+from openbell.gateway.rules import NO_SECURITY, PACING_VIOLATION, VALIDATING
 from openbell.gateway.settings import DataRights, GatewaySettings
 
 SERVICE = "Historical Market Data Service error message:"
@@ -236,7 +236,7 @@ class MarketFeed:
         except FieldError as error:
             return [ErrorMessage(number, 321, VALIDATING + str(error))]
         if self._settings.pacing and not self._pacer.allow(request, self._exchange.clock.monotonic()):
-            return [ErrorMessage(number, 162, SERVICE + "Historical data request pacing violation")]
+            return [ErrorMessage(number, PACING_VIOLATION.code, PACING_VIOLATION.text)]
         if self._settings.data_rights is DataRights.NONE:
             return [ErrorMessage(number, 162, f"{SERVICE}No market data permissions for {contract.exchange} STK")]
         starts = plan.starts(self._exchange.hours if request.regular_hours else None)
