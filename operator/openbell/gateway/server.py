@@ -101,6 +101,7 @@ class Gateway:
         self.clock = clock or SystemClock()
         self.exchange = Exchange(settings.exchange, self.clock, hours)
         self.faults = FaultPlan(settings.faults, settings.exchange.seed)
+        self.failure: BaseException | None = None  # what ended it, if anything did
         self.is_offline = False  # the gateway's own connection to the broker is lost
         self.host = settings.host
         self.port = settings.port
@@ -125,9 +126,9 @@ class Gateway:
         ticking = asyncio.create_task(self._tick())
         try:
             await asyncio.wait({ticking, self._failure}, return_when=asyncio.FIRST_COMPLETED)
-            if self._failure.done():
-                self._failure.result()
-            await ticking
+            if ticking.done() and not ticking.cancelled() and (error := ticking.exception()) is not None:
+                self._fail(error)
+            self._failure.result()
         finally:
             ending = [task for task in (ticking, self._restarting) if task is not None]
             for task in ending:
@@ -251,8 +252,9 @@ class Gateway:
         except Exception as error:  # noqa: BLE001 - whatever it is ends the gateway, with its cause
             self._fail(error)
         finally:
-            self._connections.discard(connection)
+            connection.session = None  # its client id is free from here on
             await connection.close()
+            self._connections.discard(connection)
 
     async def _converse(self, connection: Connection, reader: asyncio.StreamReader) -> None:
         framer = Framer()
@@ -268,6 +270,8 @@ class Gateway:
                 going_on = self._greet(connection, item) if isinstance(item, Hello) else self._take(connection, item)
                 if not going_on:
                     return
+            if framer.is_broken:
+                raise FrameError("what followed its last message is not the protocol")
 
     def _greet(self, connection: Connection, hello: Hello) -> bool:
         version = negotiate(hello, self.settings.max_version)
@@ -349,6 +353,7 @@ class Gateway:
 
     def _fail(self, error: BaseException) -> None:
         """End the gateway with its cause."""
+        self.failure = self.failure or error
         if self._failure is not None and not self._failure.done():
             self._failure.set_exception(error)
 
@@ -400,5 +405,6 @@ async def running(
     finally:
         ready.cancel()
         serving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
+        await asyncio.gather(serving, return_exceptions=True)
+        if gateway.failure is not None:
+            raise gateway.failure
