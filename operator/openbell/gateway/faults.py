@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,6 +37,7 @@ class Kind(StrEnum):
     ROLL_BACK_IDS = "RollBackIds"  # every client's next order id goes back, as over a bad restart
 
 
+REMEMBERED = 1_000  # faults that have struck
 TIMED = frozenset({Kind.CONNECTIVITY_LOST, Kind.DISCONNECT, Kind.RESTART, Kind.ROLL_BACK_IDS})
 
 
@@ -73,7 +75,7 @@ class FaultPlan:
         self._counts: list[int] = []
         self._due: list[float | None] = []
         self._seed = seed
-        self.struck: list[Kind] = []
+        self.struck: deque[Kind] = deque(maxlen=REMEMBERED)
         for fault in faults:
             self.add(fault)
 

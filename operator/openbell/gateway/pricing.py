@@ -21,6 +21,7 @@ YEAR_SECONDS = 365.25 * 86_400
 PERIODS = tuple(0.25 * 4.0**octave for octave in range(14))  # a quarter of a second to half a year
 MOVE_PER_SECOND = 2.4  # mean squared move over t seconds, over t, of waves as high as the root of their length
 SAMPLES_PER_BAR = 8
+REMEMBERED = 20_000  # moves by hand of one symbol; before the oldest the price is the function's
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MASK = (1 << 64) - 1
 
@@ -84,6 +85,8 @@ class Prices:
         moment = max(moment, moves.times[-1]) if moves.times else moment
         moves.times.append(moment)
         moves.prices.append(price)
+        if len(moves.times) > REMEMBERED:
+            del moves.times[: REMEMBERED // 2], moves.prices[: REMEMBERED // 2]
 
     def bar(self, symbol: str, start: datetime, seconds: int, until: datetime | None = None) -> Bar:
         """The bar from `start`; with `until`, as far as it has come by then."""

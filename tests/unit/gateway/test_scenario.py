@@ -72,7 +72,7 @@ def test_faults_strike_by_number_and_by_rhythm() -> None:
     plan = FaultPlan([Fault(Kind.REJECT, nth=2), Fault(Kind.LOSE_CANCEL, every=3)])
     assert [plan.strike(Kind.REJECT) is not None for _ in range(4)] == [False, True, False, False]
     assert [plan.strike(Kind.LOSE_CANCEL) is not None for _ in range(6)] == [False, False, True] * 2
-    assert plan.struck == [Kind.REJECT, Kind.LOSE_CANCEL, Kind.LOSE_CANCEL]
+    assert list(plan.struck) == [Kind.REJECT, Kind.LOSE_CANCEL, Kind.LOSE_CANCEL]
 
 
 def test_a_timed_fault_comes_once_or_again_and_again() -> None:
