@@ -174,6 +174,51 @@ def test_what_is_over_is_forgotten_at_midnight() -> None:
     assert world.exchange.next_id(1) == 3
 
 
+def test_an_order_that_is_good_after_a_time_waits_for_it() -> None:
+    world = World()
+    world.place(1, good_after="20261123-15:10:00")
+    assert world.later(minutes=9) == ["1 PreSubmitted"]
+    assert world.later(minutes=2)[0] == "1 fill 100 at 190.01"
+
+
+def test_all_or_none_waits_until_there_is_enough() -> None:
+    world = World(depth=Decimal(99))
+    world.place(1, kind="LMT", limit=195, all_or_none=True)
+    assert world.later(seconds=1) == ["1 PreSubmitted", "1 Submitted"]
+    assert world.later(seconds=1) == []
+
+
+def test_a_fill_of_a_group_that_cancels_lets_none_of_it_fill_in_the_same_step() -> None:
+    world = World()
+    for number in (1, 2, 3):
+        world.place(number, kind="LMT", limit=195, oca_group="one", oca_type=1)
+    told = world.later(seconds=1)
+    assert [word for word in told if "fill" in word] == ["1 fill 100 at 190.01"]
+    assert [world.status(number) for number in (2, 3)] == [Status.CANCELLED, Status.CANCELLED]
+
+
+def test_the_children_of_a_rejected_parent_end_with_it() -> None:
+    world = World(starting_cash=Decimal(1_000))
+    world.place(1, transmit=False)
+    world.place(2, kind="STP", aux=180, action="SELL", parent=1)
+    assert world.told() == ["1 Inactive", "1 error 201", "2 Cancelled", "2 error 202"]
+
+
+def test_a_child_of_an_order_that_never_was_is_refused() -> None:
+    world = World()
+    world.place(2, kind="STP", aux=180, action="SELL", parent=1)
+    assert world.told() == ["2 error 10006"]
+
+
+def test_a_cancel_of_one_that_was_not_transmitted_ends_its_legs() -> None:
+    world = World()
+    world.place(1, kind="LMT", limit=150, transmit=False)
+    world.place(2, kind="LMT", limit=200, action="SELL", parent=1, transmit=False)
+    world.exchange.cancel(1, 1)
+    assert world.told() == ["1 Cancelled", "1 error 202", "2 Cancelled", "2 error 202"]
+    assert world.exchange.completed_orders() == []  # never sent, so not of the day's orders
+
+
 def test_a_round_trip_is_booked_to_the_cent() -> None:
     world = World(starting_cash=Decimal(100_000))
     world.place(1)
