@@ -130,6 +130,8 @@ class Gateway:
                 self._fail(error)
             self._failure.result()
         finally:
+            # All that needs no waiting comes first: whoever runs this may be cancelled while it waits.
+            self._close()
             ending = [task for task in (ticking, self._restarting) if task is not None]
             for task in ending:
                 task.cancel()
@@ -200,10 +202,13 @@ class Gateway:
         self._server = await asyncio.start_server(self._connected, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
-    async def _hang_up(self) -> None:
+    def _close(self) -> None:
         if self._server is not None:
             self._server.close()
         self.disconnect()
+
+    async def _hang_up(self) -> None:
+        self._close()
         for _ in range(100):
             if not self._connections:
                 break
@@ -404,7 +409,8 @@ async def running(
         yield gateway
     finally:
         ready.cancel()
-        serving.cancel()
+        if gateway.failure is None:
+            serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
         if gateway.failure is not None:
             raise gateway.failure
