@@ -33,6 +33,21 @@ FRACTION = Refusal(
     10243, "Fractional-sized order cannot be placed via API. Please use desktop version to place this order."
 )
 ZERO_SIZE = Refusal(434, "The order size cannot be zero.")
+BY_LAST_PRICE = "2"  # the way in which stops are triggered here
+_NOT_ACTED_ON = (
+    "conditions",
+    "algoStrategy",
+    "hedgeType",
+    "scalePriceIncrement",
+    "adjustedOrderType",
+    "deltaNeutralOrderType",
+    "minQty",
+    "cashQty",
+    "discretionaryAmt",
+    "percentOffset",
+    "triggerMethod",
+    "activeStartTime",
+)
 NOT_CONNECTED = Refusal(504, "Not connected")
 CLIENT_ID_IN_USE = Refusal(326, "Unable to connect as the client id is already in use. Retry with a unique client id.")
 PACING_VIOLATION = Refusal(162, "Historical Market Data Service error message:Historical data request pacing violation")
@@ -95,7 +110,7 @@ def check(asked: Terms, contract: ContractQuery) -> Refusal | None:
         return invalid("Invalid time in force was entered")
     if not contract.exchange:
         return invalid("Missing order exchange")
-    return _check_size(asked) or _check_prices(asked) or _check_time(asked)
+    return _check_size(asked) or _check_prices(asked) or _check_time(asked) or _check_more(asked)
 
 
 def _check_size(asked: Terms) -> Refusal | None:
@@ -130,6 +145,17 @@ def _check_trail(asked: Terms) -> Refusal | None:
         return invalid("Invalid trailing amount was entered")
     if asked.kind == Kind.TRAIL_LIMIT and asked.limit_offset is None and asked.limit is None:
         return invalid("Please enter a limit price or a limit price offset")
+    return None
+
+
+def _check_more(asked: Terms) -> Refusal | None:
+    """What an order may say and this exchange would not act on is refused: it would trade otherwise than was meant."""
+    for name in _NOT_ACTED_ON:
+        value = asked.record[name]
+        if name == "triggerMethod" and value == BY_LAST_PRICE:
+            continue
+        if asked.record.groups.get(name) or value.strip("0.") not in {"", "None"}:
+            return invalid(f"{name} is not supported by this gateway.")
     return None
 
 

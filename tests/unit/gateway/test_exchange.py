@@ -219,6 +219,22 @@ def test_a_cancel_of_one_that_was_not_transmitted_ends_its_legs() -> None:
     assert world.exchange.completed_orders() == []  # never sent, so not of the day's orders
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"scale": 0.5},
+        {"hedge": "D"},
+        {"algorithm": "Adaptive"},
+        {"neutral": "MKT"},
+        {"conditions": ((4, "a", True, 30),)},
+    ],
+)
+def test_what_would_not_be_acted_on_is_refused(shape: dict[str, object]) -> None:
+    world = World()
+    world.place(1, **shape)
+    assert world.told() == ["1 error 321"]
+
+
 def test_a_round_trip_is_booked_to_the_cent() -> None:
     world = World(starting_cash=Decimal(100_000))
     world.place(1)
