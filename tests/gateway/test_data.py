@@ -133,7 +133,7 @@ async def test_market_data_comes_at_once_and_with_every_price(gateway: Gateway, 
     await ask(driven, "reqMktData", 71, STOCK, "", False, False, [])
     await driven.until(lambda _: ticks(driven, 71).get(4) == 190, "the price")
     assert {kind: ticks(driven, 71)[kind] for kind in (1, 2, 4)} == {1: 189.99, 2: 190.01, 4: 190.0}
-    assert {6, 7, 9, 14} <= set(ticks(driven, 71))
+    await driven.until(lambda _: {6, 7, 9, 14} <= set(ticks(driven, 71)), "high, low, close and open")
     assert driven.named("marketDataType")[-1] == [71, 1]
     assert driven.named("tickReqParams")[-1][:2] == [71, 0.01]
     gateway.exchange.move("AAPL", 191.5)
