@@ -487,9 +487,12 @@ class Book:
         update = entry.view()
         if update is None or (id(entry) in self._inactive and not entry.is_over):
             return []
+        counted = update.filled_quantity
+        if update.state is IntentState.FILLED and entry.terms is not None:
+            counted = max(counted, entry.terms.quantity)  # an echo says Filled without saying how many
         if late:
-            entry.missing = update.filled_quantity - entry.booked
-        if entry.booked + entry.missing < update.filled_quantity:
+            entry.missing = max(ZERO, counted - entry.booked)
+        if entry.booked + entry.missing < counted:
             if entry.hold_until is None:
                 entry.hold_until = now + FILLS_SECONDS
                 self._held.append(entry)
