@@ -164,10 +164,10 @@ class IBKRBroker:
         self._library = self._load(self._settings.library)
         try:
             while True:
-                self._wake.clear()
                 self._apply(supervision.Ticked())
                 self._tell(self._book.due(self._clock.monotonic()))
                 self._start_lookup()
+                self._wake.clear()  # what was just done is not news, and an event that is set is waited for in no time
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._wait_seconds()):
                         await self._wake.wait()
