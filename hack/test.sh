@@ -7,8 +7,8 @@
 . "$(dirname "$0")/cluster/env.sh"
 
 cd "$ROOT"
-SUITES=(lint unit contract dashboard api chaos browser cluster)
-declare -A LIMIT=([lint]=300 [unit]=300 [contract]=300 [dashboard]=300 [api]=900 [chaos]=1200 [browser]=900 [cluster]=2400)
+SUITES=(lint unit contract gateway dashboard api chaos browser cluster)
+declare -A LIMIT=([lint]=300 [unit]=300 [contract]=300 [gateway]=600 [dashboard]=300 [api]=900 [chaos]=1200 [browser]=900 [cluster]=2400)
 BUDGET=${OPENBELL_TEST_BUDGET:-7200}
 RESULTS=$CACHE/results
 PASSED=0 FAILED=0 SKIPPED=0
@@ -96,6 +96,7 @@ pytest() { # suite limit option...
 
 unit() { pytest unit "$1" -n auto; }
 contract() { pytest contract "$1" -n auto; }
+gateway() { pytest gateway "$1" -n 2; }
 api() { pytest api "$1"; }
 chaos() { pytest chaos "$1"; }
 browser() { pytest browser "$1"; }
@@ -109,6 +110,7 @@ prepare() {
     dashboard) "$ROOT/hack/dashboard.sh" --packages ;;
     api) "$HERE/binaries.sh" kube-apiserver etcd kubectl ;;
     contract) "$ROOT/hack/tools.sh" postgresql ;;
+    gateway) "$ROOT/hack/clients.sh" ib_insync ib_async ibapi ;;
     browser)
       "$ROOT/hack/tools.sh" chromium
       "$ROOT/hack/dashboard.sh"
