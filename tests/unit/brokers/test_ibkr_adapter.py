@@ -263,6 +263,19 @@ async def test_a_gateway_that_alters_references_gets_no_entries_and_exits_go_on(
         heard.broker.send(replace(intent("ob1.a.x", Side.SELL), kind=IntentKind.EXIT))
 
 
+async def test_an_order_of_a_group_that_has_had_its_fill_is_not_sent(gateway: FakeGateway) -> None:
+    async with connected(gateway) as heard:
+        stopped = order("ob1.a.s", ocaGroup="g", action="SELL", orderType="STP", auxPrice=98.0)
+        gateway.callbacks.openOrder(1, contract(), stopped, state("Submitted"))
+        gateway.callbacks.commissionReport(commission())
+        gateway.callbacks.execDetails(-1, contract(), execution(shares=4.0, orderRef="ob1.a.s"))
+        heard.broker.send(replace(intent("ob1.a.x", Side.SELL, oca_group="g"), kind=IntentKind.EXIT))
+        assert "OCA group" in (await heard.state("ob1.a.x", IntentState.REJECTED)).detail
+        assert gateway.placed() == []
+        heard.broker.send(replace(intent("ob1.a.y", Side.SELL, oca_group="h"), kind=IntentKind.EXIT))
+        assert len(gateway.placed()) == 1
+
+
 # --- changing and cancelling ----------------------------------------------------------------------------------------
 
 
@@ -400,7 +413,7 @@ async def test_answers_hold_what_was_asked_for_of_our_account_alone(gateway: Fak
         found = await heard.broker.positions()
         assert isinstance(found, Value)
         assert [(held.symbol, str(held.quantity), str(held.average_price)) for held in found.value] == [
-            ("AAPL", "12", "100.25")
+            ("AAPL", "12", "100.2500")
         ]
         assert gateway.asked[-1][0] == "cancelPositions"
         fills = await heard.broker.fills(LONG_AGO)

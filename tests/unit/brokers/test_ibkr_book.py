@@ -89,7 +89,7 @@ def test_a_market_order_as_it_was_recorded_is_acknowledged_and_filled_once(wire:
     assert wire.states == [IntentState.WORKING, IntentState.FILLED]
     (fill,) = wire.fills
     assert (fill.order_ref, fill.symbol, fill.side, str(fill.quantity), str(fill.price), str(fill.commission)) == (
-        REF, "AAPL", Side.BUY, "10", "100.0", "1.25")  # fmt: skip
+        REF, "AAPL", Side.BUY, "10", "100.0000", "1.25")  # fmt: skip
     assert wire.events.index(fill) < wire.events.index(wire.updates[-1])
     last = wire.updates[-1]
     assert (last.broker_order_id, last.filled_quantity, last.average_price) == ("1001", 10, 100)
@@ -169,7 +169,7 @@ def test_a_correction_is_not_a_second_fill(wire: Wire) -> None:
     corrected = execution("0000e0d5.65f1.01.02", 10.0, 99.0)
     assert wire.book.execution(contract(), corrected, wire.now) == []
     assert wire.book.corrections == ["0000e0d5.65f1.01"]
-    assert [(fill.execution_id, str(fill.price)) for fill in wire.book.fills()] == [("0000e0d5.65f1.01", "99.0")]
+    assert [(fill.execution_id, str(fill.price)) for fill in wire.book.fills()] == [("0000e0d5.65f1.01", "99.0000")]
 
 
 def test_fills_of_another_account_are_none_of_ours(wire: Wire) -> None:

@@ -27,8 +27,8 @@ from openbell.brokers.ibkr.library import Library, load
 from openbell.brokers.ibkr.mapping import (
     changed_fields,
     contract_fields,
-    number,
     order_fields,
+    price,
     quantity,
     symbol_of,
     wrong,
@@ -49,7 +49,6 @@ from openbell.domain.account import Account
 from openbell.domain.answers import Answer, ConfirmedEmpty, Unknown, Value
 from openbell.domain.clock import Clock
 from openbell.domain.errors import BrokerError
-from openbell.domain.money import ZERO
 from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, OrderTerms, OrderUpdate, Side
 from openbell.domain.positions import BrokerPosition
 
@@ -377,6 +376,9 @@ class IBKRBroker:
         if not why:
             terms = round_terms(intent.terms, intent.side, contract)
             why = "" if terms.quantity > 0 else f"quantity {intent.quantity:f} is less than a lot of {contract.lot:f}"
+        if not why and self._book.has_won(intent.oca_group):
+            # What the gateway does with it is written down nowhere; the lot may be sold by now.
+            why = "an order of its OCA group has had a fill"
         if why:
             self._refuse(intent, why)
             return
@@ -520,7 +522,7 @@ class IBKRBroker:
             return answer
         newest = {(row.account, row.contract.conId): row for row in answer.value}
         found = tuple(
-            BrokerPosition(symbol_of(row.contract), quantity(row.quantity), number(row.average_cost) or ZERO)
+            BrokerPosition(symbol_of(row.contract), quantity(row.quantity), price(row.average_cost))
             for row in newest.values()
             if row.account == self._account and quantity(row.quantity)
         )

@@ -29,6 +29,7 @@ from openbell.brokers.ibkr.mapping import (
     execution_id,
     execution_side,
     number,
+    price,
     quantity,
     state_of,
     symbol_of,
@@ -140,6 +141,7 @@ class Book:
         self.uncharged = 0
         self.altered_ref = ""  # a reference that the gateway did not keep as it was sent
         self.highest_order_id = 0
+        self._won: dict[str, float] = {}  # OCA groups that have had a fill, and when that was heard
         self._by_perm: dict[int, Entry] = {}
         self._by_id: dict[tuple[int, int], Entry] = {}
         self._by_ref: dict[str, list[Entry]] = {}
@@ -188,6 +190,10 @@ class Book:
         ours = [entry for entry in self._by_ref.get(order_ref, ()) if entry.client_id == self.client_id]
         return next((entry for entry in reversed(ours) if not entry.is_over), ours[-1] if ours else None)
 
+    def has_won(self, oca_group: str) -> bool:
+        """Whether one of this group's orders is known to have a fill."""
+        return bool(oca_group) and oca_group in self._won
+
     def knows(self, order_ref: str) -> bool:
         return bool(self._by_ref.get(order_ref))
 
@@ -211,6 +217,7 @@ class Book:
         entry.symbol, entry.side = symbol_of(contract), SIDES.get(order.action, entry.side)
         entry.order_type, entry.oca_group = order.orderType, order.ocaGroup
         entry.terms = terms or entry.terms
+        self._note_group(entry, now)
         if self.named is not None:
             self.named.add(entry)
         self._status(entry, state.status, now)
@@ -233,9 +240,8 @@ class Book:
             return []
         self._alias(entry, perm_id)
         entry.filled = max(entry.filled, quantity(filled))
-        average = number(average_price)
-        if average:
-            entry.average = average
+        entry.average = price(average_price) or entry.average
+        self._note_group(entry, now)
         self._status(entry, status, now)
         return self._tell(entry, now)
 
@@ -250,6 +256,7 @@ class Book:
         entry.order_type, entry.oca_group = order.orderType, order.ocaGroup
         entry.terms = entry.terms or terms_of(order)
         entry.filled = max(entry.filled, quantity(order.filledQuantity))
+        self._note_group(entry, now)
         said = state_of(state.status)
         if said is None or not said.is_final:  # it is over, whatever its last status was
             said = IntentState.CANCELLED if entry.filled else IntentState.REJECTED
@@ -320,7 +327,7 @@ class Book:
             symbol_of(contract),
             execution_side(execution),
             quantity(execution.shares),
-            number(execution.price) or ZERO,
+            price(execution.price),
             ZERO,
             execution.time.astimezone(UTC),
         )
@@ -333,6 +340,7 @@ class Book:
         found = Executed(fill, entry, identity.revision, now, wait_until=now + COMMISSION_SECONDS)
         found.commission = self._early.pop(identity.base, None)
         self._executed[identity.base] = found
+        self._note_group(entry, now)
         return self._tell_fill(found, now) if found.commission is not None else []
 
     def commission(self, report: CommissionShape, now: float) -> list[BrokerEvent]:
@@ -392,7 +400,9 @@ class Book:
         for entry in tuple(self._entries()):
             if entry.ended_at is not None and now - entry.ended_at > KEPT_SECONDS:
                 self._drop(entry)
-        views = (entry.view() for entry in self._entries() if entry in named or entry.is_over)
+        self._won = {group: at for group, at in self._won.items() if now - at <= KEPT_SECONDS}
+        found = sorted(self._entries(), key=lambda entry: (entry.perm_id, entry.order_ref))
+        views = (entry.view() for entry in found if entry in named or entry.is_over)
         return tuple(view for view in views if view is not None)
 
     def fills(self) -> tuple[Fill, ...]:
@@ -475,6 +485,11 @@ class Book:
         entry.status = status
         if said is not None and said.is_final:
             self._end(entry, now)
+
+    def _note_group(self, entry: Entry, now: float) -> None:
+        has_fill = entry.filled > 0 or any(found.entry is entry for found in self._executed.values())
+        if entry.oca_group and has_fill:
+            self._won.setdefault(entry.oca_group, now)
 
     def _end(self, entry: Entry, now: float) -> None:
         entry.changing = False

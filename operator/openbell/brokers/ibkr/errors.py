@@ -106,6 +106,7 @@ TABLE: dict[int, Known] = {
     10148: Known(Meaning.TOO_LATE, "the order can no longer be cancelled", "recorded"),
     10167: Known(Meaning.DATA, "delayed market data is given", "recorded"),
     10197: Known(Meaning.DATA, "another session has the market data", "documentation"),
+    10224: Known(Meaning.REJECT, "the orders of an OCA group have to name one account", "reports"),
     10243: Known(Meaning.REJECT, "a fraction of a share cannot be ordered through the API", "recorded"),
     10289: Known(Meaning.REJECT, "the order's cash quantity is not accepted", "reports"),
     10349: Known(Meaning.WARNING, "the gateway's preset has set the time in force; the order lives", "reports"),

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from openbell.brokers.ibkr.shapes import ContractShape, ExecutionShape, Number, OrderShape
-from openbell.domain.money import ZERO
+from openbell.domain.money import PRICE_STEP, ZERO
 from openbell.domain.orders import Intent, IntentKind, IntentState, OrderTerms, OrderType, Side, TimeInForce
 
 UNSET_FROM = Decimal("1e300")
@@ -47,6 +47,14 @@ def quantity(value: Number | str) -> Decimal:
     if found is None:
         return ZERO
     return found.quantize(Decimal(1)) if found == found.to_integral_value() else found.normalize()
+
+
+def price(value: Number | str) -> Decimal:
+    """A price, with at least the four places that prices have everywhere else; one that is not set is zero."""
+    found = number(value)
+    if found is None:
+        return ZERO
+    return found.quantize(PRICE_STEP) if found == found.quantize(PRICE_STEP) else found
 
 
 def plain(value: Decimal) -> Decimal:
