@@ -10,7 +10,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from fakes.venues import SETTINGS, Board, Heard, listening
+from openbell.brokers.ibkr.account import Wanted
 from openbell.brokers.ibkr.adapter import IBKRBroker, Settings
+from openbell.brokers.ibkr.orderids import OrderIds
 from openbell.brokers.ibkr.supervision import Timing
 from openbell.brokers.simulated.desk import VenueSettings
 from openbell.domain.clock import SystemClock
@@ -83,9 +85,11 @@ class Worlds:
             with suppress(asyncio.CancelledError):
                 await task
 
-    def client(self, port: int, **changes: object) -> IBKRBroker:
-        settings = Settings("127.0.0.1", port, CLIENT_ID, library=self.library, request_seconds=5.0, timing=QUICK)
-        return IBKRBroker(settings, SystemClock(), rng=random.Random(1), **changes)  # type: ignore[arg-type]
+    def client(self, port: int, *, wanted: Wanted | None = None, order_ids: OrderIds | None = None) -> IBKRBroker:
+        settings = Settings(
+            "127.0.0.1", port, CLIENT_ID, wanted or Wanted(), self.library, request_seconds=5.0, timing=QUICK
+        )
+        return IBKRBroker(settings, SystemClock(), order_ids=order_ids, rng=random.Random(1))
 
     @asynccontextmanager
     async def __call__(self, book: Path, board: Board, settings: VenueSettings = SETTINGS) -> AsyncIterator[Heard]:

@@ -78,6 +78,7 @@ class Entry:
     average: Decimal = ZERO
     booked: Decimal = ZERO  # as the fills say that were told
     notional: Decimal = ZERO
+    is_executed: bool = False
     missing: Decimal = ZERO  # filled, as the status says, without fills: of days that the gateway has forgotten
     exact: dict[OrderTerms, OrderTerms] = field(default_factory=dict)  # what was asked for, by what it was rounded to
     changing: bool = False  # a change has been asked for and has no answer
@@ -340,6 +341,7 @@ class Book:
         found = Executed(fill, entry, identity.revision, now, wait_until=now + COMMISSION_SECONDS)
         found.commission = self._early.pop(identity.base, None)
         self._executed[identity.base] = found
+        entry.is_executed = True
         self._note_group(entry, now)
         return self._tell_fill(found, now) if found.commission is not None else []
 
@@ -487,8 +489,7 @@ class Book:
             self._end(entry, now)
 
     def _note_group(self, entry: Entry, now: float) -> None:
-        has_fill = entry.filled > 0 or any(found.entry is entry for found in self._executed.values())
-        if entry.oca_group and has_fill:
+        if entry.oca_group and (entry.filled > 0 or entry.is_executed):
             self._won.setdefault(entry.oca_group, now)
 
     def _end(self, entry: Entry, now: float) -> None:
