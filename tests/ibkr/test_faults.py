@@ -223,3 +223,71 @@ async def test_a_contract_is_qualified_and_its_orders_name_its_id(world: Worlds,
         assert (found.value.con_id, found.value.tick) == (265598, Decimal("0.01"))
         heard.broker.send(intent("ob1.a.1"))
         await heard.state("ob1.a.1", IntentState.FILLED)
+
+
+BROKEN = {
+    "an execution": ("11", "-1", "1", "265598"),
+    "an open order": ("5", "1", "?"),
+    "a completed order": ("101", "265598", "AAPL"),
+    "a message that nobody knows": ("999", "1"),
+}
+
+
+@pytest.mark.parametrize("fields", BROKEN.values(), ids=BROKEN)
+async def test_a_message_that_the_library_cannot_read_is_noticed_and_everything_asked_for(
+    world: Worlds, book: Path, fields: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with trading(world, book, Board(AAPL=100.0)) as (heard, gateway):
+        heard.broker.send(intent("ob1.a.1"))
+        await heard.state("ob1.a.1", IntentState.FILLED)
+        for connection in gateway._connections:
+            connection.raw(*fields)
+        async with asyncio.timeout(10):
+            while "gateway.message-dropped" not in capsys.readouterr().out:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        (found,) = value(await heard.broker.orders())
+        assert found.state is IntentState.FILLED
+        assert heard.connections() == [True]
+
+
+async def test_a_gateway_that_stops_reading_and_writing_is_left_within_seconds(world: Worlds, book: Path) -> None:
+    """A half-open socket: TCP says that it is there, and nothing comes of it."""
+    async with world.serving(book, Board(AAPL=100.0)) as gateway:
+        silent = asyncio.Event()
+        pipes: list[asyncio.Task[None]] = []
+
+        async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                while data := await reader.read(65536):
+                    if not silent.is_set():
+                        writer.write(data)
+            except OSError:
+                pass
+            finally:
+                writer.close()
+
+        async def between(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            to_gateway, from_us = await asyncio.open_connection("127.0.0.1", gateway.port)
+            pipes.append(asyncio.create_task(pump(reader, from_us)))
+            pipes.append(asyncio.create_task(pump(to_gateway, writer)))
+
+        proxy = await asyncio.start_server(between, "127.0.0.1", 0)
+        broker = world.client(proxy.sockets[0].getsockname()[1])
+        quick = replace(broker._settings.timing, heartbeat=0.2, silence=0.3)
+        broker._settings = replace(broker._settings, timing=quick)
+        try:
+            async with listening(broker) as heard:
+                silent.set()
+                await heard.until(lambda: heard.connections() == [True, False])
+                assert broker.link.reason is Reason.SILENT or "silent" in broker.link.why
+                with pytest.raises(NotSentError):
+                    broker.send(intent("ob1.a.1"))
+                gateway.disconnect()
+                silent.clear()
+                await heard.until(lambda: heard.connections() == [True, False, True])
+        finally:
+            proxy.close()
+            for pipe in pipes:
+                pipe.cancel()
+            await asyncio.gather(*pipes, return_exceptions=True)
+            await asyncio.sleep(0.05)

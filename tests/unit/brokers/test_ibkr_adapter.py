@@ -437,6 +437,39 @@ async def test_a_contract_is_asked_once_and_its_id_goes_out(gateway: FakeGateway
         assert gateway.placed()[0][1].conId == 265598
 
 
+async def test_a_symbol_that_an_order_names_is_asked_for_by_itself(gateway: FakeGateway) -> None:
+    def details(callbacks: Any, arguments: Any) -> None:
+        found = SimpleNamespace(contract=contract(), minTick=0.01, sizeIncrement=1.0)
+        callbacks.contractDetails(arguments[0], found)
+        callbacks.contractDetailsEnd(arguments[0])
+
+    gateway.answers["reqContractDetails"] = details
+    async with connected(gateway) as heard:
+        heard.broker.send(intent(REF))
+        assert not hasattr(gateway.placed()[0][1], "conId") or gateway.placed()[0][1].conId == 0
+        gateway.callbacks.tcpDataArrived()
+        gateway.callbacks.openOrder(1, contract(), order(REF), state())
+        await until(lambda: "reqContractDetails" in names(gateway))
+        await asyncio.sleep(0.05)
+        heard.broker.send(intent("ob1.a.2"))
+        assert gateway.placed()[1][1].conId == 265598
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("No security definition has been found for the request", ConfirmedEmpty),
+        ("The contract description specified for AAPL is ambiguous.", Unknown),
+    ],
+)
+async def test_a_symbol_that_is_nothing_is_told_from_one_that_is_several(
+    gateway: FakeGateway, text: str, answer: type
+) -> None:
+    gateway.answers["reqContractDetails"] = lambda callbacks, arguments: callbacks.error(arguments[0], 200, text, "")
+    async with connected(gateway) as heard:
+        assert isinstance(await adapter(heard).qualify("AAPL"), answer)
+
+
 # --- what became of orders in doubt ---------------------------------------------------------------------------------
 
 

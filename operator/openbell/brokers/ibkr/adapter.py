@@ -56,6 +56,8 @@ log = structlog.get_logger("openbell.ibkr")
 
 LOOKUP_SECONDS = 1.0
 """Between two questions for what became of orders that are in doubt."""
+QUALIFY_SECONDS = 15.0
+"""Between two rounds of questions what symbols are."""
 LONGEST_WAIT_SECONDS = 5.0
 
 
@@ -131,6 +133,7 @@ class IBKRBroker:
         self._asking_orders = asyncio.Lock()
         self._sweep = False
         self._looked_up_at = float("-inf")
+        self._qualified_at = float("-inf")
 
     # --- what can be seen --------------------------------------------------------------------------------------------
 
@@ -166,6 +169,7 @@ class IBKRBroker:
                 self._apply(supervision.Ticked())
                 self._tell(self._book.due(self._clock.monotonic()))
                 self._start_lookup()
+                self._start_qualify()
                 self._wake.clear()  # what was just done is not news, and an event that is set is waited for in no time
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._wait_seconds()):
@@ -272,7 +276,6 @@ class IBKRBroker:
                 self._apply(supervision.Lost(answer.why))
                 return
         self._apply(supervision.Synchronised())
-        await self._qualify()
 
     # --- what the session tells --------------------------------------------------------------------------------------
 
@@ -363,6 +366,13 @@ class IBKRBroker:
             self._sweep = True
             return
         self._tell(self._book.tell_again(wanted, self._clock.monotonic()))
+
+    def _start_qualify(self) -> None:
+        """Ask what the symbols are that orders have named and that are not known."""
+        now = self._clock.monotonic()
+        if self._contracts.wanted and self.is_connected and now >= self._qualified_at + QUALIFY_SECONDS:
+            self._qualified_at = now
+            self._start("qualify", self._qualify())
 
     # --- one way -----------------------------------------------------------------------------------------------------
 
@@ -554,4 +564,7 @@ class IBKRBroker:
 
     async def _qualify(self) -> None:
         for symbol in sorted(self._contracts.wanted):
-            await self.qualify(symbol)
+            answer = await self.qualify(symbol)
+            if not isinstance(answer, Value):
+                why = answer.why if isinstance(answer, Unknown) else "the broker knows no such share"
+                log.warning("contract.not-qualified", symbol=symbol, why=why)

@@ -34,6 +34,8 @@ FIRST_QUESTION = 1_000_000_000
 GATEWAY_ZONE = "America/New_York"
 """Of execution times without a zone, which gateways of this protocol version no longer send."""
 
+NO_SECURITY = 200
+"""To the question what a symbol is, this is the answer that it is nothing."""
 OPEN_ORDERS = "open orders"
 COMPLETED_ORDERS = "completed orders"
 POSITIONS = "positions"
@@ -146,7 +148,8 @@ class Callbacks:
         question = self.questions.get(reqId)
         if question is not None:
             if not question.answer.done():
-                question.answer.set_result(Unknown(said))
+                is_nothing = errorCode == NO_SECURITY and "ambiguous" not in errorString.lower()
+                question.answer.set_result(None if is_nothing else Unknown(said))
             return
         if READ_ONLY in errorString.lower():
             self.fail(said)  # what was asked without a number is refused without one
@@ -267,6 +270,9 @@ class Session:
 
     async def connect(self, host: str, port: int, client_id: int, seconds: float) -> tuple[str, ...]:
         """Shake hands; gives the accounts that the gateway manages. Raises OSError or TimeoutError."""
+        self._decoder_log.disabled = False  # whatever the process does with the library's lines, these are to be heard
+        if not self._decoder_log.isEnabledFor(logging.ERROR):
+            self._decoder_log.setLevel(logging.ERROR)
         self._decoder_log.addHandler(self._dropped)
         dialling = asyncio.ensure_future(self.client.connectAsync(host, port, client_id, seconds))
         try:
