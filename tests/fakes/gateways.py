@@ -30,6 +30,12 @@ class BoardExchange(Exchange):
     """An exchange at the prices of a board; what has no price there does not trade."""
 
     board = Board()
+    roll_back = 0  # order ids that the next restart forgets, once nobody is connected any more
+
+    def restart(self) -> None:
+        super().restart()
+        self.roll_back_ids(CLIENT_ID, self.roll_back)
+        self.roll_back = 0
 
     def advance(self) -> None:
         for symbol, price in self.board.prices.items():

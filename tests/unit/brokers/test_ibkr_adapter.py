@@ -291,6 +291,20 @@ async def test_a_change_goes_out_under_the_same_number_with_the_whole_order(gate
         assert gateway.asked[-1] == ("cancelOrder", (9,))
 
 
+async def test_an_order_that_this_connection_has_not_named_is_not_changed(gateway: FakeGateway) -> None:
+    """Where the gateway has forgotten the number, the change would be a new order (found by a seeded life)."""
+    async with connected(gateway) as heard:
+        gateway.callbacks.openOrder(1, contract(), order(REF), state())
+        heard.broker.modify(REF, OrderTerms(Decimal(11)))
+        gateway.callbacks.setEventsDone()
+        await heard.until(lambda: heard.connections() == [True, False, True])
+        with pytest.raises(NotSentError, match="has not named the order in this connection"):
+            heard.broker.modify(REF, OrderTerms(Decimal(12)))
+        gateway.callbacks.openOrder(1, contract(), order(REF), state())
+        heard.broker.modify(REF, OrderTerms(Decimal(12)))
+        assert [changed.totalQuantity for _, _, changed in gateway.placed()] == [11, 12]
+
+
 async def test_terms_that_cannot_be_are_refused_with_those_that_stay(gateway: FakeGateway) -> None:
     async with connected(gateway) as heard:
         echo = order(REF, orderType="STP", action="SELL", auxPrice=98.0)

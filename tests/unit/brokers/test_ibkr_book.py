@@ -238,6 +238,22 @@ def test_a_reference_that_the_gateway_alters_is_noticed(wire: Wire) -> None:
     assert wire.book.altered_ref == REF
 
 
+def test_the_first_word_on_an_order_may_be_that_it_is_over(wire: Wire) -> None:
+    """Its acknowledgement was lost with a connection: the answer names it by reference and permId alone."""
+    done = order(REF, orderId=0, clientId=0, totalQuantity=10.0)
+    wire.events += wire.book.completed(contract(), done, state("Cancelled"), wire.now)
+    entry = wire.book.find(REF)
+    assert entry is not None
+    assert (entry.order_id, entry.perm_id, entry.state) == (1, 1001, IntentState.CANCELLED)
+
+
+def test_an_order_that_was_sent_twice_is_two(wire: Wire) -> None:
+    wire.echo("Submitted")
+    wire.book.sent(2, wire.intent, wire.intent.terms, contract(), sent_order(wire.intent, 2))
+    wire.echo("Submitted", orderId=2, perm_id=1002)
+    assert [update.broker_order_id for update in wire.updates] == ["1001", "1002"]
+
+
 def test_orders_of_other_clients_cannot_be_changed_by_us() -> None:
     wire = Wire(sent=False)
     wire.echo(clientId=3)

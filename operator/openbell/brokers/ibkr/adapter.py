@@ -253,6 +253,7 @@ class IBKRBroker:
         settings, library = self._settings, self._library
         if library is None:
             return
+        self._book.begin_connection()
         session = Session(library, self, settings.request_seconds)
         self._session = session
         try:
@@ -422,6 +423,8 @@ class IBKRBroker:
         if found is None:
             return
         entry, rounded = found.entry, terms
+        if entry.named_in != self._book.connection:
+            raise NotSentError(f"{what} was not sent: the gateway has not named the order in this connection")
         why = wrong_terms(found.order.orderType, terms)
         if not why:
             rounded = round_terms(terms, found.side, self._contracts.get(entry.symbol))

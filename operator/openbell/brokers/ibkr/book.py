@@ -84,6 +84,7 @@ class Entry:
     changing: bool = False  # a change has been asked for and has no answer
     told: OrderUpdate | None = None
     hold_until: float | None = None
+    named_in: int = 0  # the connection in which it was sent, or last named with its number
     ended_at: float | None = None
 
     @property
@@ -150,7 +151,15 @@ class Book:
         self._early: dict[str, Decimal] = {}
         self._inactive: dict[int, tuple[Entry, float]] = {}
         self._held: list[Entry] = []
+        self.connection = 0
         self.named: set[Entry] | None = None  # entries that the answers to the open question have named
+
+    def begin_connection(self) -> None:
+        """A new connection. An order that is not named in it is not changed.
+
+        Where the gateway has forgotten the order's number, a change would be a new order.
+        """
+        self.connection += 1
 
     # --- what we did -------------------------------------------------------------------------------------------------
 
@@ -171,6 +180,7 @@ class Book:
             order=order,
             intent=intent,
             exact={terms: intent.terms},
+            named_in=self.connection,
         )
         self._by_id[self.client_id, order_id] = entry
         self._by_ref.setdefault(intent.order_ref, []).append(entry)
@@ -214,7 +224,7 @@ class Book:
         terms = terms_of(order)
         if terms != entry.terms:
             entry.changing = False
-        entry.contract, entry.order = contract, order
+        entry.contract, entry.order, entry.named_in = contract, order, self.connection
         entry.symbol, entry.side = symbol_of(contract), SIDES.get(order.action, entry.side)
         entry.order_type, entry.oca_group = order.orderType, order.ocaGroup
         entry.terms = terms or entry.terms
@@ -451,6 +461,8 @@ class Book:
 
     def _entry(self, client_id: int, order_id: int, perm_id: int, order_ref: str) -> Entry:
         entry = self._known(client_id, order_id, perm_id)
+        if entry is None and order_ref:
+            entry = self._unanswered(order_id, perm_id, order_ref)
         if entry is None:
             entry = Entry(order_ref or f"ibkr:{perm_id or f'{client_id}:{order_id}'}", client_id, order_id)
             self._by_ref.setdefault(entry.order_ref, []).append(entry)
@@ -459,6 +471,14 @@ class Book:
             self._by_id[client_id, order_id] = entry
         self._alias(entry, perm_id)
         return entry
+
+    def _unanswered(self, order_id: int, perm_id: int, order_ref: str) -> Entry | None:
+        """The order of this reference that we have sent and that had no answer, which this is the first word on."""
+        for entry in self._by_ref.get(order_ref, ()):
+            is_open = entry.client_id == self.client_id and not entry.perm_id and entry.verdict is None
+            if perm_id and is_open and order_id in {0, entry.order_id}:
+                return entry
+        return None
 
     def _alias(self, entry: Entry, perm_id: int) -> None:
         if perm_id:
