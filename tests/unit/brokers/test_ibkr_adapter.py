@@ -113,6 +113,16 @@ async def test_an_account_that_may_not_be_traded_is_never_connected(
         await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_a_login_that_became_another_account_is_refused(gateway: FakeGateway) -> None:
+    async with connected(gateway) as heard:
+        gateway.accounts = ("DU2",)
+        gateway.callbacks.setEventsDone()
+        await until(lambda: adapter(heard).link.reason is Reason.REFUSED)
+        assert "DU1 before, and is with DU2 now" in adapter(heard).link.why
+        gateway.accounts = (ACCOUNT,)
+        await heard.until(lambda: heard.connections() == [True, False, True])
+
+
 async def test_a_gateway_that_is_away_is_dialled_until_it_answers(gateway: FakeGateway) -> None:
     gateway.refuse = [ConnectionRefusedError("refused"), OSError("no route"), TimeoutError()]
     async with connected(gateway):

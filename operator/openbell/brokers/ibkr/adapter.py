@@ -266,6 +266,10 @@ class IBKRBroker:
         if isinstance(chosen, NotAllowed):
             self._apply(supervision.Refused(chosen.why))
             return
+        if self._account not in {"", chosen.account}:
+            why = f"the gateway was logged in with account {self._account} before, and is with {chosen.account} now"
+            self._apply(supervision.Refused(why))
+            return
         self._account = self._book.account = chosen.account
         self._order_ids = self._order_ids.connected(session.next_valid_id).seen(self._book.highest_order_id)
         self._apply(supervision.Ready())
