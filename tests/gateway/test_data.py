@@ -240,6 +240,30 @@ def history(driven: Client, number: int) -> list[dict[str, Any]]:
     return [args[1] for args in numbered(driven, "historicalData", number)]
 
 
+@pytest.mark.parametrize("name", ["ib_insync", "ib_async"])
+async def test_the_libraries_upper_halves_agree_with_what_they_are_told(gateway: Gateway, driven: Client) -> None:
+    (qualified,) = await driven.do("ask", name="qualifyContractsAsync", args=[STOCK])
+    assert (qualified["conId"], qualified["primaryExchange"]) == (265598, "NASDAQ")
+    bars = await driven.do("ask", name="reqHistoricalDataAsync", args=[STOCK, "", "3 D", "1 day", "TRADES", True])
+    assert [bar["close"] for bar in bars] == [190.0] * 3
+    asked = {"action": "BUY", "totalQuantity": 10, "orderType": "LMT", "lmtPrice": 195.0, "tif": "DAY"}
+    order_id = await driven.do("place", contract=AAPL, order=asked)
+    await driven.until(lambda _: driven.named("commissionReport"), "the commission")
+    state = await driven.do("status", order_id=order_id)
+    assert (state["status"], state["filled"]) == ("Filled", 10)
+    assert state["fills"][0]["commissionReport"]["commission"] == 1.0
+    summary = {row["tag"]: row["value"] for row in await driven.do("ask", name="accountSummaryAsync", args=[])}
+    assert (summary["NetLiquidation"], summary["TotalCashValue"]) == ("999998.90", "998098.90")
+    positions = await driven.do("ask", name="positions", args=[])
+    assert [(row["contract"]["symbol"], row["position"]) for row in positions] == [("AAPL", 10)]
+    portfolio = await driven.do("ask", name="portfolio", args=[])
+    assert [(row["position"], row["marketPrice"]) for row in portfolio] == [(10, 190)]
+    tried = await driven.do(
+        "ask", name="whatIfOrderAsync", args=[STOCK, {"order": {**asked, "totalQuantity": 100, "lmtPrice": 190.0}}]
+    )
+    assert float(tried["initMarginChange"]) == 4750
+
+
 async def test_the_time_is_told_once_a_second(driven: Client) -> None:
     await ask(driven, "reqCurrentTime")
     await driven.until(lambda _: driven.named("currentTime"), "the time")

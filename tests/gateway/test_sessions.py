@@ -34,7 +34,7 @@ async def test_a_client_is_greeted_at_its_own_version(driven: Client) -> None:
 async def test_a_client_id_in_use_is_refused_and_free_again_after(connect: Connect, gateway: Gateway) -> None:
     first = await connect(7)
     with pytest.raises(RuntimeError):
-        await connect(7)
+        await connect(7, patience=2)
     assert [session.client_id for session in gateway.sessions] == [7]
     await first.do("disconnect")
     for _ in range(100):

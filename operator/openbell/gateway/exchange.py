@@ -91,6 +91,10 @@ class Exchange:
         """The lowest order id that a client may use next."""
         return self._next_ids.get(client_id, 1)
 
+    def clients(self) -> list[int]:
+        """The clients that have placed orders."""
+        return list(self._next_ids)
+
     def order(self, client_id: int, order_id: int) -> Order | None:
         """A client's order by its id."""
         perm_id = self._ids.get((client_id, order_id))

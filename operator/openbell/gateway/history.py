@@ -14,7 +14,7 @@ from openbell.gateway.replies import HistoricalBar
 from openbell.gateway.requests import HistoryWanted
 
 DAY_SECONDS = 86_400
-MOST_BARS = 20_000
+MOST_BARS = 5_000
 # Names of bar sizes, in both spellings that clients use → seconds.
 SIZES = {
     "1 secs": 1,

@@ -29,13 +29,15 @@ from openbell.gateway.replies import (
     TickSnapshotEnd,
     TickString,
 )
-from openbell.gateway.rules import NO_SECURITY, VALIDATING
+from openbell.gateway.rules import NO_SECURITY, PACING_VIOLATION, VALIDATING
 from openbell.gateway.settings import DataRights, GatewaySettings
 
 SERVICE = "Historical Market Data Service error message:"
 REAL_TIME_SECONDS = 5
 LINES = 100  # market data subscriptions that a client may have
 SHARES = Decimal(100)
+TICKS_EVERY = timedelta(milliseconds=250)  # a real gateway tells of a share's price no more often
+BARS_EVERY = timedelta(seconds=1)  # and of a bar that grows
 # Tick types: bid, ask, last, high, low, close, open, volume, time of the last trade; live and delayed.
 LIVE = (1, 2, 4, 6, 7, 9, 14, 8, 45)
 DELAYED = (66, 67, 68, 72, 73, 75, 76, 74, 88)
@@ -47,6 +49,7 @@ class _Line:
 
     contract: Contract
     delayed: bool
+    due: datetime
     told: dict[int, Decimal] = field(default_factory=dict)
 
 
@@ -58,6 +61,7 @@ class _Kept:
     plan: HistoryPlan
     told: HistoricalBar
     start: datetime
+    due: datetime
 
 
 @dataclass(slots=True)
@@ -127,9 +131,12 @@ class MarketFeed:
 
     def pulse(self) -> list[Reply]:
         """Ticks and bars that have come."""
+        now = self._exchange.now()
         replies: list[Reply] = []
         for number, line in self._lines.items():
-            replies += self._ticks(number, line)
+            if now >= line.due:
+                line.due = now + TICKS_EVERY
+                replies += self._ticks(number, line)
         for number, kept in self._kept.items():
             replies += self._update(number, kept)
         for number, bars in self._bars.items():
@@ -175,7 +182,7 @@ class MarketFeed:
             replies.append(ErrorMessage(number, 10167, text))
         # Frozen data is told as such while the market is closed; delayed frozen data is told as delayed.
         frozen = self._type == 2 and not self._exchange.hours.is_open(self._exchange.now())
-        line = _Line(contract, delayed)
+        line = _Line(contract, delayed, self._exchange.now() + TICKS_EVERY)
         replies.append(MarketDataType(number, 3 if delayed else 2 if frozen else 1))
         replies.append(TickRequestParameters(number, contract.minimum_tick, "9c0001", 3))
         replies += self._ticks(number, line)
@@ -236,7 +243,7 @@ class MarketFeed:
         except FieldError as error:
             return [ErrorMessage(number, 321, VALIDATING + str(error))]
         if self._settings.pacing and not self._pacer.allow(request, self._exchange.clock.monotonic()):
-            return [ErrorMessage(number, 162, SERVICE + "Historical data request pacing violation")]
+            return [ErrorMessage(number, PACING_VIOLATION.code, PACING_VIOLATION.text)]
         if self._settings.data_rights is DataRights.NONE:
             return [ErrorMessage(number, 162, f"{SERVICE}No market data permissions for {contract.exchange} STK")]
         starts = plan.starts(self._exchange.hours if request.regular_hours else None)
@@ -246,7 +253,7 @@ class MarketFeed:
         bars = self._exchange.prices.bars(contract.symbol, starts, plan.seconds, min(now, plan.end))
         shown = tuple(plan.show(bar) for bar in bars)
         if request.keep_up_to_date:
-            self._kept[number] = _Kept(contract, plan, shown[-1], starts[-1])
+            self._kept[number] = _Kept(contract, plan, shown[-1], starts[-1], now + BARS_EVERY)
         return [HistoricalData(number, plan.time(plan.begin), plan.time(plan.end), shown)]
 
     def _update(self, number: int, kept: _Kept) -> list[Reply]:
@@ -257,7 +264,8 @@ class MarketFeed:
         while kept.start < start:  # the bar that was growing is over
             replies += self._grown(number, kept, kept.start, now)
             kept.start += bar_seconds
-        if now > start and self._exchange.hours.is_open(now):
+        if now >= kept.due and now > start and self._exchange.hours.is_open(now):
+            kept.due = now + BARS_EVERY
             replies += self._grown(number, kept, start, now)
         return replies
 

@@ -21,8 +21,10 @@ YEAR_SECONDS = 365.25 * 86_400
 PERIODS = tuple(0.25 * 4.0**octave for octave in range(14))  # a quarter of a second to half a year
 MOVE_PER_SECOND = 2.4  # mean squared move over t seconds, over t, of waves as high as the root of their length
 SAMPLES_PER_BAR = 8
+REMEMBERED = 20_000  # moves by hand of one symbol; before the oldest the price is the function's
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MASK = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,18 @@ class _Moves:
         return [price for price in self.prices[first:last] if price is not None]
 
 
+@dataclass(slots=True)
+class _Wave:
+    """One wave, with its values around the moment that was asked for last: neighbours are asked for in a row."""
+
+    key: int
+    period: float
+    height: float
+    index: float = -1.0
+    left: float = 0.0
+    right: float = 0.0
+
+
 class Prices:
     """The price of every symbol at every time. `volatility` is annualised, over all seconds; at 0 nothing moves."""
 
@@ -63,7 +77,7 @@ class Prices:
         self._volatility = volatility
         self._start = start
         self._moves: dict[str, _Moves] = {}
-        self._waves: dict[str, tuple[tuple[int, float, float], ...]] = {}
+        self._waves: dict[str, tuple[_Wave, ...]] = {}
 
     def at(self, symbol: str, moment: datetime) -> Decimal:
         """The last price at `moment`, on the grid of its tick."""
@@ -84,6 +98,8 @@ class Prices:
         moment = max(moment, moves.times[-1]) if moves.times else moment
         moves.times.append(moment)
         moves.prices.append(price)
+        if len(moves.times) > REMEMBERED:
+            del moves.times[: REMEMBERED // 2], moves.prices[: REMEMBERED // 2]
 
     def bar(self, symbol: str, start: datetime, seconds: int, until: datetime | None = None) -> Bar:
         """The bar from `start`; with `until`, as far as it has come by then."""
@@ -117,17 +133,19 @@ class Prices:
             unit = self._volatility / math.sqrt(YEAR_SECONDS * MOVE_PER_SECOND)
             key = self._key(symbol)
             waves = tuple(
-                ((key + number * 0x9E3779B97F4A7C15) & _MASK, period, min(unit * math.sqrt(period * 3.0), 0.25))
+                _Wave((key + number * _GOLDEN) & _MASK, period, min(unit * math.sqrt(period * 3.0), 0.25))
                 for number, period in enumerate(PERIODS)
             )
             self._waves[symbol] = waves
         seconds = (moment - _EPOCH).total_seconds()
         total = 0.0
-        for key, period, height in waves:
-            index, rest = divmod(seconds, period)
-            left, right = _unit(_hash(key, int(index))), _unit(_hash(key, int(index) + 1))
-            x = rest / period
-            total += (left + (right - left) * (x * x * (3.0 - 2.0 * x))) * height
+        for wave in waves:
+            index, rest = divmod(seconds, wave.period)
+            if index != wave.index:
+                wave.index = index
+                wave.left, wave.right = _unit(_hash(wave.key, int(index))), _unit(_hash(wave.key, int(index) + 1))
+            x = rest / wave.period
+            total += (wave.left + (wave.right - wave.left) * (x * x * (3.0 - 2.0 * x))) * wave.height
         price = start * Decimal(repr(math.exp(total)))
         return max(round_to(price, tick_at(price)), Decimal("0.0001"))
 
@@ -139,7 +157,7 @@ def round_to(price: Decimal, tick: Decimal) -> Decimal:
 
 def _hash(key: int, index: int) -> int:
     """splitmix64's finaliser."""
-    value = (key + index * 0x9E3779B97F4A7C15) & _MASK
+    value = (key + index * _GOLDEN) & _MASK
     value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
     return value ^ (value >> 31)

@@ -33,6 +33,9 @@ FRACTION = Refusal(
     10243, "Fractional-sized order cannot be placed via API. Please use desktop version to place this order."
 )
 ZERO_SIZE = Refusal(434, "The order size cannot be zero.")
+NOT_CONNECTED = Refusal(504, "Not connected")
+CLIENT_ID_IN_USE = Refusal(326, "Unable to connect as the client id is already in use. Retry with a unique client id.")
+PACING_VIOLATION = Refusal(162, "Historical Market Data Service error message:Historical data request pacing violation")
 OUTSIDE_HOURS_IGNORED = (
     "Order Event Warning:Attribute 'Outside Regular Trading Hours' is ignored based on the order type and destination."
     " PlaceOrder is now being processed."

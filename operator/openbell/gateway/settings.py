@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from openbell.gateway.faults import Fault
+
 
 class DataRights(StrEnum):
     """What market data the user of the gateway has paid for."""
@@ -45,3 +47,4 @@ class GatewaySettings:
     max_messages_per_second: int = 50
     pacing: bool = True  # whether too many requests for history are refused
     master_client_id: int | None = None
+    faults: tuple[Fault, ...] = ()

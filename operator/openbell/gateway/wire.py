@@ -50,6 +50,11 @@ class Framer:
         self._broken = False
 
     @property
+    def is_broken(self) -> bool:
+        """Whether something was wrong, after which nothing is read."""
+        return self._broken
+
+    @property
     def held(self) -> int:
         """Bytes that wait for the rest of their frame."""
         return len(self._buffer)

@@ -26,16 +26,24 @@ NOTED = [
 class Driver:
     def __init__(self, library: str) -> None:
         self.ibi = importlib.import_module(library)
+        self.life = 0
+        self.ib: Any = None
+
+    async def fresh(self, life: int) -> Any:
+        """Begin anew, as a program that has just been started; what is told carries the number of this life."""
+        if self.ib is not None:
+            self.ib.disconnect()
+        self.life = life
         self.ib = self.ibi.IB()
         for name in NOTED:
             self._note(name)
-        self.ib.disconnectedEvent += lambda: say(event="disconnected", args=[])
+        self.ib.disconnectedEvent += lambda: say(event="disconnected", args=[], life=life)
 
     def _note(self, name: str) -> None:
-        original = getattr(self.ib.wrapper, name)
+        original, life = getattr(self.ib.wrapper, name), self.life
 
         def noted(*args: Any) -> Any:
-            say(event=name, args=plain(list(args)))
+            say(event=name, args=plain(list(args)), life=life)
             return original(*args)
 
         setattr(self.ib.wrapper, name, noted)
@@ -66,11 +74,11 @@ class Driver:
             return self.ibi.ExecutionFilter(**value["filter"])
         return value
 
-    async def connect(self, port: int, client_id: int, raw: bool = False, **more: Any) -> Any:
+    async def connect(self, port: int, client_id: int, raw: bool = False, patience: float = 10) -> Any:
         if raw:
-            await self.ib.client.connectAsync("127.0.0.1", port, client_id, 10)
+            await self.ib.client.connectAsync("127.0.0.1", port, client_id, patience)
         else:
-            await self.ib.connectAsync("127.0.0.1", port, client_id, timeout=10, **more)
+            await self.ib.connectAsync("127.0.0.1", port, client_id, timeout=patience)
         return {
             "accounts": self.ib.client.getAccounts(),
             "version": self.ib.client.serverVersion(),
@@ -138,7 +146,8 @@ async def main() -> None:
     say(ready=True)
     while line := await reader.readline():
         await driver.answer(heard(line.decode()))
-    driver.ib.disconnect()
+    if driver.ib is not None:
+        driver.ib.disconnect()
 
 
 asyncio.run(main())

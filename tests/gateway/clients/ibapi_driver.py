@@ -20,8 +20,9 @@ from ibapi.wrapper import EWrapper
 
 
 class Client(EWrapper, EClient):
-    def __init__(self) -> None:
+    def __init__(self, life: int) -> None:
         EClient.__init__(self, self)
+        self.life = life
         self.next_id = 0
         self.accounts = ""
         self.ready = threading.Event()
@@ -41,7 +42,7 @@ class Client(EWrapper, EClient):
 
 def _noting(name: str, original: Any) -> Any:
     def noted(self: Client, *args: Any) -> Any:
-        say(event=name, args=plain(list(args)))
+        say(event=name, args=plain(list(args)), life=self.life)
         return original(self, *args)
 
     return noted
@@ -65,8 +66,14 @@ OTHER_NAMES = {"exch": "exchange", "conjunction": "isConjunctionConnection"}
 
 class Driver:
     def __init__(self) -> None:
-        self.client = Client()
+        self.client = Client(0)
         self.orders: dict[int, tuple[Contract, Order]] = {}
+
+    def fresh(self, life: int) -> Any:
+        """Begin anew, as a program that has just been started; what is told carries the number of this life."""
+        self.client.disconnect()
+        self.client = Client(life)
+        self.orders = {}
 
     def argument(self, value: Any) -> Any:
         if isinstance(value, dict) and "contract" in value:
@@ -94,12 +101,12 @@ class Driver:
             setattr(made, own, value == "a" if name == "conjunction" else value)
         return made
 
-    def connect(self, port: int, client_id: int, raw: bool = False, **_more: Any) -> Any:
+    def connect(self, port: int, client_id: int, raw: bool = False, patience: float = 10) -> Any:
         self.client.connect("127.0.0.1", port, client_id)
         if not self.client.isConnected():
             raise ConnectionError("not connected")
         threading.Thread(target=self.client.run, daemon=True).start()
-        if not self.client.ready.wait(10):
+        if not self.client.ready.wait(patience):
             raise TimeoutError("no accounts or no order id")
         return {
             "accounts": self.client.accounts.split(","),
