@@ -7,8 +7,8 @@
 . "$(dirname "$0")/cluster/env.sh"
 
 cd "$ROOT"
-SUITES=(lint unit contract gateway dashboard api chaos browser cluster)
-declare -A LIMIT=([lint]=300 [unit]=300 [contract]=300 [gateway]=600 [dashboard]=300 [api]=900 [chaos]=1200 [browser]=900 [cluster]=2400)
+SUITES=(lint unit contract gateway ibkr dashboard api chaos browser cluster)
+declare -A LIMIT=([lint]=300 [unit]=300 [contract]=300 [gateway]=600 [ibkr]=600 [dashboard]=300 [api]=900 [chaos]=1200 [browser]=900 [cluster]=2400)
 BUDGET=${OPENBELL_TEST_BUDGET:-7200}
 RESULTS=$CACHE/results
 PASSED=0 FAILED=0 SKIPPED=0
@@ -97,6 +97,17 @@ pytest() { # suite limit option...
 unit() { pytest unit "$1" -n auto; }
 contract() { pytest contract "$1" -n auto; }
 gateway() { pytest gateway "$1" -n 2; }
+# The adapter for Interactive Brokers on each library: an environment of its own each, for they exclude each other.
+ibkr() {
+  local library results start=$SECONDS left
+  for library in ib_async ib_insync; do
+    results=$RESULTS/ibkr-$library.xml left=$(($1 - SECONDS + start))
+    rm -f "$results"
+    PYTHONPATH=operator within "$((left > 0 ? left : 1))" "$CACHE/ibkr/$library/bin/pytest" tests/ibkr -n 2 \
+      --junitxml="$results" -o junit_family=xunit1 -p no:cacheprovider || true
+    tally "$library" "$results" $((SECONDS - start))
+  done
+}
 api() { pytest api "$1"; }
 chaos() { pytest chaos "$1"; }
 browser() { pytest browser "$1"; }
@@ -111,6 +122,7 @@ prepare() {
     api) "$HERE/binaries.sh" kube-apiserver etcd kubectl ;;
     contract) "$ROOT/hack/tools.sh" postgresql ;;
     gateway) "$ROOT/hack/clients.sh" ib_insync ib_async ibapi ;;
+    ibkr) "$ROOT/hack/ibkr.sh" ib_async ib_insync ;;
     browser)
       "$ROOT/hack/tools.sh" chromium
       "$ROOT/hack/dashboard.sh"
