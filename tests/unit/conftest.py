@@ -19,6 +19,8 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - this is the folder that is meant
 ENOUGH_BYTES = 1 << 30  # a container's own is often 64 MiB
 
 settings.register_profile("openbell", deadline=None)
+# For mutants of the code, see hack/mutation.sh: a few examples each, the same ones every time.
+settings.register_profile("mutants", deadline=None, max_examples=25, derandomize=True, database=None)
 settings.load_profile("openbell")
 
 
