@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -17,6 +17,7 @@ from openbell.engine import cycle, leaving
 from openbell.engine import exits as exit_rules
 from openbell.engine.portfolio import split as split_position
 from openbell.journal import Journal, writes
+from openbell.risk import account_state, locks, settled_cash
 from openbell.runner import accountbook, exiting, replaying
 from openbell.runner.comparison import Comparison
 from openbell.runner.desk import Desk
@@ -24,6 +25,7 @@ from openbell.runner.gate import Gate
 from openbell.runner.inflight import Standing
 from openbell.runner.leadership import Leadership
 from openbell.runner.parts import Parts
+from openbell.runner.waiting import WaitingSignals
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -110,8 +112,57 @@ def book_every_telling(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Desk, "on_fill", booked)
 
 
+def forget_what_open_buys_need(patch: pytest.MonkeyPatch) -> None:
+    view_of = settled_cash.view_of
+
+    def forgetful(ledger: Any, limits: Any, today: Any, *, open_buys: Iterable[Decimal] = (), **rest: Any) -> Any:
+        return view_of(ledger, limits, today, **rest)
+
+    patch.setattr(account_state, "view_of", forgetful)
+    patch.setattr(settled_cash.SettlementView, "after_buy", lambda self, notional: self)
+
+
 def settle_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(accountbook.Dates, "settles_on", lambda self, day: accountbook.date.min)
+
+
+def ignore_locks(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(locks, "locked", lambda *_: None)
+
+
+class _Early:
+    """The gate's answer as it was."""
+
+    def __init__(self, gate: Gate, answers: Mapping[str, Reason | None]) -> None:
+        self._gate, self._answers = gate, answers
+        self.order_ref = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._gate, name)
+
+    def blocked(self, *_: object) -> Reason | None:
+        return self._answers[self.order_ref]
+
+
+def read_the_gate_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    commit, hand_over = Desk._commit, Desk._hand_over
+    early: dict[str, Reason | None] = {}
+
+    async def committed(self: Desk, intents: Sequence[Intent], *rest: Any) -> frozenset[str]:
+        early.update({intent.order_ref: self._gate.blocked(intent.kind, intent.strategy) for intent in intents})
+        return await commit(self, intents, *rest)
+
+    def handed_over(self: Desk, intent: Intent) -> Reason:
+        gate, stand_in = self._gate, _Early(self._gate, early)
+        stand_in.order_ref = intent.order_ref
+        self._gate = stand_in  # type: ignore[assignment]
+        try:
+            return hand_over(self, intent)
+        finally:
+            self._gate = gate
+
+    patch.setattr(Desk, "_commit", committed)
+    patch.setattr(Desk, "_hand_over", handed_over)
 
 
 def open_while_paused(patch: pytest.MonkeyPatch) -> None:
@@ -122,6 +173,10 @@ def open_while_paused(patch: pytest.MonkeyPatch) -> None:
         return TradingState.RUNNING if found is TradingState.PAUSED else found
 
     patch.setattr(Gate, "state", property(bold))
+
+
+def let_signals_wait_on_old_bars(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(WaitingSignals, "_waits_until", lambda self, signal, now: signal.valid_until)
 
 
 def forget_the_kill_switch(patch: pytest.MonkeyPatch) -> None:
@@ -219,8 +274,20 @@ BUGS: Mapping[str, Bug] = {
         leave_beside_the_protection, "an exit does not join the protective orders' group", "with which"
     ),
     "book-every-telling": Bug(book_every_telling, "a fill is booked as often as it is told", ""),
+    "forget-what-open-buys-need": Bug(
+        forget_what_open_buys_need, "settled cash is not reserved for open buys", "settled and free"
+    ),
     "settle-at-once": Bug(settle_at_once, "proceeds count as settled on the day of the sale", "settled and free"),
+    "ignore-locks": Bug(ignore_locks, "locks hold nothing back", "while locked"),
+    "read-the-gate-before-the-commit": Bug(
+        read_the_gate_before_the_commit,
+        "the gate's answer is older than an await",
+        "arrived while|arrived before|carries epoch",
+    ),
     "open-while-paused": Bug(open_while_paused, "a pause holds no entry back", "while Paused"),
+    "let-signals-wait-on-old-bars": Bug(
+        let_signals_wait_on_old_bars, "how old a bar was is not taken off its signal's wait", "on a bar that is"
+    ),
     "forget-the-kill-switch": Bug(
         forget_the_kill_switch, "the kill switch holds no entry back", "while the kill switch"
     ),

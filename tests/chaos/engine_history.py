@@ -56,8 +56,10 @@ PAIRS = tuple((name, symbol) for name in STRATEGIES for symbol in SYMBOLS)
 STARTING_CASH = Decimal(20_000)
 
 Said = Mapping[tuple[str, str], tuple[Action, float]]
-Meanwhile = tuple[int, str] | None
-"""What happens while something else is done, and at which of its awaitings."""
+Meanwhile = tuple[int, str] | tuple[int, str, str] | None
+"""What happens while something else is done, and at which of its awaitings: of all, or of those from the first on that
+is for this work of the journal's.
+"""
 
 
 class NotStartedError(Exception):
@@ -298,13 +300,15 @@ class History:
 
     # -- meanwhile ---------------------------------------------------------------------------------------------------
 
-    def _passing(self) -> None:
+    def _passing(self, doing: str = "") -> None:
         """The runner awaits something: other things may happen."""
         if not self._meanwhile:
             return
-        self._meanwhile[0] -= 1
-        if self._meanwhile[0] == 0:
-            _, what = self._meanwhile
+        left, what, *since = self._meanwhile
+        if since and since[0] != doing:
+            return
+        self._meanwhile = [left - 1, what]
+        if left == 1:
             self._meanwhile = []
             getattr(self, f"_meanwhile_{what}")()
 

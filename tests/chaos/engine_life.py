@@ -101,7 +101,7 @@ class Contender:
 class WatchedJournal(Journal):
     """The journal on one thread, on a disk that can be full: reading goes on, writing does not."""
 
-    passing: Callable[[], object]
+    passing: Callable[[str], object]
     is_full: Callable[[], bool]
     is_dead = False
 
@@ -114,14 +114,14 @@ class WatchedJournal(Journal):
         connection.execution_options(compiled_cache=COMPILED)
 
     async def _run(self, doing: str, work: Callable[[Connection], T], committed: str = "") -> T:
-        self.passing()
+        self.passing(doing)
         if self.is_dead:
             raise KilledError
         if self.is_full() and doing.startswith("writing"):
             await asyncio.sleep(0)
             raise JournalError(f"the journal failed while {doing}: the disk is full")
         answer = await super()._run(doing, work, committed)
-        self.passing()
+        self.passing(doing)
         return answer
 
 
@@ -158,7 +158,7 @@ class Life:
     line: Line
     contender: Contender
     is_full: Callable[[], bool]
-    passing: Callable[[], object]
+    passing: Callable[[str], object]
     is_recorded: bool = False
     ended: str = ""
     wants_look: bool = False

@@ -83,6 +83,7 @@ class Line:
         self._arrives = arrives
         self._changes = changes
         self.faults = faults
+        self.on_lost: Callable[[], object] = lambda: None
         self.is_connected = False
         self.is_mute = False
         self.is_dead = False
@@ -107,6 +108,7 @@ class Line:
             self.held.clear()
             self._behind.clear()
             self._untold.clear()
+            self.on_lost()
             self._events.put_nowait(ConnectionChanged(False, "the connection was lost"))
 
     def happened(self, event: OrderUpdate | Fill) -> None:

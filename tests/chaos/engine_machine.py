@@ -136,6 +136,50 @@ class EngineMachine(RuleBasedStateMachine):
             for symbol in SYMBOLS:
                 self.do("price_moves", symbol=symbol, bps=-1)
 
+    @rule(confidence=confidences, what=st.sampled_from(MEANWHILE), at=st.integers(1, 3))
+    def something_happens_while_entries_are_written(self, confidence: float, what: str, at: int) -> None:
+        self.everything_is_left()
+        said = dict.fromkeys(PAIRS, (Action.BUY, confidence))
+        self.do("bar_closes", said=said, meanwhile=(at, what, "writing intents"))
+
+    @rule(said=said, first=st.sampled_from((1, 20)), then=st.sampled_from((1, 6)), meanwhile=meanwhile)
+    def entries_wait_for_the_broker(self, said: Said, first: int, then: int, meanwhile: Meanwhile) -> None:
+        """It is connected again and answers nothing; when it does, no newer bar has closed."""
+        self.everything_is_left()
+        self.do("venue_misbehaves", faults=["mute-queries"])
+        self.do("connection_is_lost")
+        self.do("connection_comes_back")
+        self.do("bar_closes", said=said, meanwhile=None)
+        self.do("time_passes", seconds=first)
+        self.do("evaluates", meanwhile=None)
+        self.do("venue_misbehaves", faults=[])
+        self.do("time_passes", seconds=then)
+        self.do("evaluates", meanwhile=meanwhile)
+
+    @rule(first=st.sampled_from(PAIRS), confidence=confidences, meanwhile=meanwhile, fills=st.booleans())
+    def money_is_spent_in_parts(
+        self, first: tuple[str, str], confidence: float, meanwhile: Meanwhile, fills: bool
+    ) -> None:
+        """All of it has settled; one position comes and goes, and what is left is asked for several times at once."""
+        self.everything_is_left()
+        for _ in range(2):
+            self.do("day_passes")
+        for action in (Action.BUY, Action.CLOSE):
+            self.do("bar_closes", said={first: (action, confidence)}, meanwhile=None)
+            for symbol in SYMBOLS:
+                self.do("price_moves", symbol=symbol, bps=1)
+        for name in STRATEGIES:
+            said = {pair: (Action.BUY, confidence) for pair in PAIRS if pair[0] == name}
+            self.do("bar_closes", said=said, meanwhile=meanwhile)
+            if fills:
+                self.do("price_moves", symbol=first[1], bps=1)
+
+    def everything_is_left(self) -> None:
+        """By the strategies' own word."""
+        self.do("bar_closes", said=dict.fromkeys(PAIRS, (Action.CLOSE, 1.0)), meanwhile=None)
+        for symbol in SYMBOLS:
+            self.do("price_moves", symbol=symbol, bps=1)
+
     @rule(symbol=symbols, bps=st.sampled_from((-350, 450)), full=st.booleans(), steps=lasting)
     def exits_are_refused(self, symbol: str, bps: int, full: bool, steps: int) -> None:
         if full:
@@ -230,6 +274,14 @@ class EngineMachine(RuleBasedStateMachine):
         subject = {LockScope.GLOBAL: "", LockScope.SYMBOL: symbol, LockScope.STRATEGY: name}[scope]
         self.do("is_locked", scope=scope, subject=subject, seconds=seconds)
         self.then(steps, "is_unlocked")
+
+    @rule(scope=st.sampled_from(LockScope), pair=st.sampled_from(PAIRS), confidence=confidences, steps=lasting)
+    def openings_are_locked_and_wanted(
+        self, scope: LockScope, pair: tuple[str, str], confidence: float, steps: int
+    ) -> None:
+        self.everything_is_left()
+        self.openings_are_locked(scope=scope, symbol=pair[1], name=pair[0], seconds=None, steps=steps)
+        self.do("bar_closes", said=dict.fromkeys(PAIRS, (Action.BUY, confidence)), meanwhile=None)
 
     @rule(symbol=symbols)
     def someone_trades_by_hand(self, symbol: str) -> None:

@@ -112,18 +112,17 @@ class Watch:
         if any(lock.is_active(history.deciding_at) and lock.concerns(intent.symbol, intent.strategy)
                for lock in history.locks.values() if lock.lock_id in history.locked_before):  # fmt: skip
             yield "while locked"
-        age = (history.clock.now() - history.market.bars_of[intent.symbol][-1].end).total_seconds()
-        # Two bars and five seconds; a signal that waits is ordered as long as it is valid, which is two bars more.
-        if age > 4 * BAR_SECONDS + 5:
-            yield f"on bars that are {age:.0f} s old"
+        # Two bars and five seconds; a signal that waits lives for two bars, which are counted from the bar's own end.
+        age = (history.clock.now() - intent.bar_time).total_seconds()
+        if age > 2 * BAR_SECONDS + 5:
+            yield f"on a bar that is {age:.0f} s old"
         if intent.side is Side.SELL and not history.setting.short:
             yield "selling short"
         key = (intent.strategy, intent.symbol, intent.bar_time, intent.side)
         self.entries[key] += 1
         if self.entries[key] > 1:
             yield "a second time on the same bar"
-        # What somebody's sale by hand brought looks like a deposit to a runner whose broker tells of no settled cash.
-        if history.setting.cash and intent.side is Side.BUY and not self.by_hand:
+        if history.setting.cash and intent.side is Side.BUY:
             free = self.settled() - self._reserved(intent.order_ref)
             if intent.quantity * intent.reference_price > max(free, ZERO):
                 yield f"for {intent.quantity * intent.reference_price:.2f}, with {free:.2f} settled and free"

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from fakes.leaving_at_random import LeftAtRandom
+from openbell.domain.orders import IntentKind, IntentState
 from openbell.runner import next_steps
 from openbell.runner.comparison import Comparison
 from openbell.runner.desk import Desk
@@ -108,6 +109,59 @@ def leave_twice_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Desk, "_reducing", seen)
 
 
+def protect_again_without_confirmation(patch: pytest.MonkeyPatch) -> None:
+    """A protective order is not changed but told to go, counts as gone with that, and another takes its place.
+
+    The other begins a group of its own: in the same group the venue itself would keep both from being filled.
+    """
+    reducing, adjust, keep = Desk._reducing, next_steps._adjust, next_steps._keep
+
+    def gone(self: Desk, position_id: str) -> list[InFlight]:
+        return [
+            flying
+            for flying in reducing(self, position_id)
+            if flying.intent.kind is not IntentKind.PROTECTIVE or flying.cancel_asked_at is None
+        ]
+
+    def kept(*arguments: Any) -> tuple[next_steps.Step, ...]:
+        steps = keep(*arguments)
+        return tuple(replace(each, group=None) if isinstance(each, next_steps.Protect) else each for each in steps)
+
+    def replaced(*arguments: Any) -> tuple[next_steps.Step, ...]:
+        steps = adjust(*arguments)
+        return tuple(
+            next_steps.Cancel(each.order_ref) if isinstance(each, next_steps.Modify) else each for each in steps
+        )
+
+    patch.setattr(Desk, "_reducing", gone)
+    patch.setattr(next_steps, "_keep", kept)
+    patch.setattr(next_steps, "_adjust", replaced)
+
+
+def follow_a_limit_order_that_still_waits(patch: pytest.MonkeyPatch) -> None:
+    """A limit order that was told to go counts as over, whatever the broker says of it.
+
+    In both places that are asked: where only the standing says so, the exit check still sees a lot that is being left
+    and makes no order.
+    """
+    standing, is_leaving = Desk.standing, Desk.is_leaving
+
+    def has_had_its_time(leaving: InFlight | None) -> bool:
+        return leaving is not None and leaving.cancel_asked_at is not None and leaving.intent.limit_price is not None
+
+    def impatient(self: Desk, position_id: str) -> Standing:
+        found = standing(self, position_id)
+        if found.exit is None or not has_had_its_time(found.exit):
+            return found
+        return replace(found, exit=None, last=replace(found.exit.record, state=IntentState.CANCELLED))
+
+    def leaves(self: Desk, position_id: str) -> bool:
+        return is_leaving(self, position_id) and not has_had_its_time(standing(self, position_id).exit)
+
+    patch.setattr(Desk, "standing", impatient)
+    patch.setattr(Desk, "is_leaving", leaves)
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "plant",
@@ -118,6 +172,8 @@ def leave_twice_at_once(patch: pytest.MonkeyPatch) -> None:
         take_any_word_for_the_answer_to_a_change,
         begin_without_asking_the_broker,
         leave_twice_at_once,
+        protect_again_without_confirmation,
+        follow_a_limit_order_that_still_waits,
     ],
 )
 def test_a_planted_bug_does_not_survive(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:

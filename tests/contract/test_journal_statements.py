@@ -24,6 +24,7 @@ from openbell.journal import RoundTrips, StoredParameters, reads, rows, schema, 
 from openbell.journal.migrations.upgrade import upgrade
 from openbell.risk.intraday_margin import Deficit
 from openbell.risk.locks import Lock, lift
+from openbell.risk.settlement import CashMovement
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -98,6 +99,11 @@ def test_a_position_goes_from_its_first_fill_to_its_round_trip(connection: Conne
     writes.save_positions(connection, positions=(held,))
     writes.save_positions(connection, positions=(replace(held, exit_sequence=1),))
     assert reads.positions(connection) == (held,)
+    numbered = replace(held, exit_sequence=3, best_price=Decimal(1))
+    unknown = make_position("z")
+    writes.commit_intents(connection, intents=(), positions=(numbered, unknown), statistics=None, now=T0)
+    held = replace(held, exit_sequence=3)
+    assert reads.positions(connection) == (held,), "the numbers alone, and of positions that are there"
     committed(connection, "c", kind=IntentKind.EXIT, side=Side.SELL, position_id="p-a")
     flat = replace(held, quantity=Decimal(0), realized_pnl=Decimal("40.10"))
     leave = make_fill("x2", "c", side=Side.SELL, time=at(9))
@@ -127,7 +133,7 @@ def test_steps_to_todays_schema_run_there_too(connection: Connection) -> None:
     filled(connection, "x1", "a")
     connection.exec_driver_sql("ALTER TABLE adjustments DROP COLUMN ratio")
     connection.exec_driver_sql("DROP INDEX fills_position")
-    for name in ("locks", "peaks", "deficits"):
+    for name in ("locks", "peaks", "deficits", "cash_movements"):
         connection.exec_driver_sql(f"DROP TABLE {name}")
     connection.exec_driver_sql("INSERT INTO adjustments VALUES ('old', 'p-a', 1, '2.5')")
     upgrade(connection, 1)
@@ -145,7 +151,7 @@ def test_steps_to_todays_schema_run_there_too(connection: Connection) -> None:
 LOCK = Lock("k1", LockScope.SYMBOL, "AAPL", Reason.COOLDOWN, "AAPL was left", T0, at(60), "Cooldown#0")
 
 
-def test_locks_the_highest_equity_and_deficits_are_kept(connection: Connection) -> None:
+def test_locks_the_highest_equity_deficits_and_cash_movements_are_kept(connection: Connection) -> None:
     lifted = lift(LOCK, by="ada", at=at(5))
     writes.save_locks(connection, locks=(LOCK, lifted, lift(LOCK, by="bob", at=at(6))))
     assert reads.locks(connection, since=at(5)) == (lifted,)
@@ -157,6 +163,9 @@ def test_locks_the_highest_equity_and_deficits_are_kept(connection: Connection) 
     for each in (deficit, replace(deficit, satisfied_on=date(2026, 7, 8))):
         writes.save_deficit(connection, deficit=each)
         assert reads.deficits(connection, since=deficit.day) == (each,)
+    for movement in (CashMovement(T0, Decimal("1.5"), date(2026, 7, 8)), CashMovement(T0, Decimal(2))):
+        writes.save_cash_movement(connection, movement=movement)
+    assert reads.cash_movements(connection) == (CashMovement(T0, Decimal("1.5"), date(2026, 7, 8)),)
 
 
 def test_what_lots_are_made_of_is_read_with_all_that_came_before(connection: Connection) -> None:

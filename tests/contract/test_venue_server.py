@@ -146,10 +146,13 @@ async def test_a_lost_connection_comes_back_and_says_so(book: Path) -> None:
         administering(port) as admin,
         listening(client(port)) as heard,
     ):
+        lost: list[bool] = []
+        heard.broker.on_lost = lambda: lost.append(heard.broker.is_connected)
         for _ in range(2):
             assert (await admin.ask("disconnect", account="default/paper"))["value"] is True
             await heard.until(lambda: heard.connections()[-2:] == [False, True])
             heard.events.append(ConnectionChanged(True, "a mark between the rounds"))
+        assert lost == [False, False], "told at once, before there was another"
         heard.broker.send(intent("ob1.a.1"))
         await heard.state("ob1.a.1", IntentState.FILLED)
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import timedelta
@@ -19,7 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fakes.trading import World, scheduler_manifest, strategy_manifest
 from fakes.values import OWNER, T0, make_intent, ref
-from fakes.wire import Died, WiredBroker
+from fakes.wire import Change, Died, Ending, WiredBroker
 from openbell.brokers.base import ConnectionChanged
 from openbell.brokers.simulated.venue import Terms
 from openbell.domain.clock import SimulatedClock
@@ -214,6 +215,37 @@ class LeftAtRandom(RuleBasedStateMachine):
     @rule()
     def a_strategy_says_to_leave(self) -> None:
         self.run(self._signal())
+
+    @rule(is_lost=st.booleans())
+    def an_exit_waits_at_its_limit_in_vain(self, is_lost: bool) -> None:
+        """The price goes away from it, until it has had its time; what asks for its end may get lost."""
+        assert self.world is not None
+        self.wire.deliver_all()
+        self.run(self._follow(), self._signal())
+        self.wire.deliver_all()
+        self.run(self._follow())
+        for position in self.world.ledger.open_positions()[:1]:
+            for percent in (-0.4 if position.quantity > 0 else 0.4, 0.0):
+                self.the_price_moves(percent, 8)
+        self.exits_are_checked()
+        if is_lost:
+            self._lose_changes()
+        self.wire.deliver_all()
+        self.exits_are_checked()
+
+    @rule(policy=POLICIES, percent=st.sampled_from([-0.4, 0.0, 0.4, 1.0]), seconds=st.sampled_from([1, 8]))
+    def protection_is_asked_to_change_in_vain(self, policy: ExitPolicy, percent: float, seconds: int) -> None:
+        """By another policy, or by the price that a stop follows; whatever is asked of working orders gets lost."""
+        self.life_goes_on([(0.0, 1)])
+        self.the_resource_changes(policy)
+        self.the_price_moves(percent, 8)
+        self.exits_are_checked()
+        self._lose_changes()
+        self.the_price_moves(0.0, seconds)
+        self.exits_are_checked()
+
+    def _lose_changes(self) -> None:
+        self.wire.outgoing = deque(each for each in self.wire.outgoing if not isinstance(each, Ending | Change))
 
     @rule(count=st.integers(1, 4))
     def messages_arrive(self, count: int) -> None:

@@ -98,6 +98,7 @@ class ScriptedBroker:
     orders_answer: Answer[tuple[OrderUpdate, ...]] = field(default_factory=ConfirmedEmpty)
     fills_answer: Answer[tuple[Fill, ...]] = field(default_factory=ConfirmedEmpty)
     positions_answer: Answer[tuple[BrokerPosition, ...]] = field(default_factory=ConfirmedEmpty)
+    on_lost: Callable[[], object] = lambda: None
     asked: int = 0
     while_asked: Callable[[], object] = lambda: None
 
@@ -275,7 +276,15 @@ class World:
         )
         self.locking = Locking(self.ledger, self.journal, self.clock, self.metrics, self._announce)
         self.situation.locks = self.locking.active
-        self.account_book = AccountBook(self.ledger, self.journal, self.desk, Dates("Always", self.situation.calendar))
+        self.account_book = AccountBook(
+            self.ledger,
+            self.journal,
+            self.desk,
+            self.gate,
+            self.comparison,
+            self.clock,
+            Dates("Always", self.situation.calendar),
+        )
         self.situation.account_book = self.account_book
         self.desk.listeners.append(self.account_book.on_told)
         self.desk.listeners.append(self.locking.on_told)

@@ -195,9 +195,9 @@ class Desk:
             return
         if not state.is_read:
             since = now - state.history()
-            state.begin(
-                self.venue.account(ACCOUNT), [each.fill for each in self.bookings if each.fill.time >= since], (), now
-            )
+            fills = [each.fill for each in self.bookings if each.fill.time >= since]
+            opening = state.opening(self.venue.account(ACCOUNT), fills, now)
+            state.begin((opening,), fills, (), now)
 
     def review(self, now: datetime) -> None:
         """Make the locks that are due; those that are over make room."""

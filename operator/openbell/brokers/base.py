@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, TypeAlias
@@ -30,7 +30,13 @@ BrokerEvent: TypeAlias = OrderUpdate | Fill | ConnectionChanged
 
 
 class Broker(Protocol):
-    """One account at one broker."""
+    """One account at one broker.
+
+    `on_lost` is called the moment a connection is lost, while its ConnectionChanged may wait behind other events: a new
+    one may be up before that is heard.
+    """
+
+    on_lost: Callable[[], object]
 
     @property
     def is_connected(self) -> bool:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from openbell.domain.bars import Quote
 from openbell.domain.money import ZERO
 from openbell.domain.positions import Position
-from openbell.domain.reasons import ExitReason
+from openbell.domain.reasons import ExitReason, Reason
 from openbell.domain.signals import Signal
 from openbell.engine.cycle import Tick
 
@@ -34,14 +34,28 @@ class SeriesRef:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitedSignal:
+    """A signal that waited until this evaluation and no longer: what it waited for and until when, what its strategy
+    held, and the standing that it was given under and the one of now (None: the strategy is gone).
+    """
+
+    signal: Signal
+    reason: Reason
+    until: datetime
+    lot: Decimal
+    standing: tuple[int, ...] | None
+    standing_now: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationRecord:
     """One evaluation. `roster` names the specs in force; `asked` are the strategies that were due, in order.
 
     `lots` are the strategies' holdings when they were asked; `waiting` the signals of earlier evaluations that were
-    decided again with this one's. `given` has the signals of strategies whose rule is not
-    part of this program, `failed` the error of those that could not answer. `tick` is what else the decisions depend
-    on, without what follows from bars and specs (signals, terms, limits); None where nobody gave a signal.
-    `connected` is whether the broker was there when the decisions were to be carried out.
+    decided again with this one's, `waited` those that were not any more. `given` has the signals of strategies whose
+    rule is not part of this program, `failed` the error of those that could not answer. `tick` is what else the
+    decisions depend on, without what follows from bars and specs (signals, terms, limits); None where nobody gave a
+    signal. `connected` is whether the broker was there when the decisions were to be carried out.
     """
 
     now: datetime
@@ -56,6 +70,7 @@ class EvaluationRecord:
     given: Mapping[str, tuple[Signal, ...]] = field(default_factory=lambda: _NO_SIGNALS)
     failed: Mapping[str, str] = field(default_factory=lambda: _NO_ERRORS)
     waiting: tuple[Signal, ...] = ()
+    waited: tuple[WaitedSignal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

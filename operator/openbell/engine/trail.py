@@ -155,6 +155,14 @@ class Silence:
     detail: str = ""
 
 
+def ended_notes(now: datetime, ended: Iterable[Outcome]) -> tuple[Note, ...]:
+    """What ended the wait of signals that were given before: each is a note of its own, beside what is said now."""
+    return tuple(
+        Note(now, each.signal.strategy, each.signal.symbol, TrailKind.ENTRY, each.reason.value, _said(each))
+        for each in ended
+    )
+
+
 def entry_notes(now: datetime, silences: Iterable[Silence], outcomes: Iterable[Outcome]) -> tuple[Note, ...]:
     """One note for each strategy and symbol. Of several signals the first that was ordered speaks, else the first."""
     by_key: dict[tuple[str, str], list[Outcome]] = {}

@@ -30,6 +30,7 @@ from openbell.journal.unwritten import Unwritten
 from openbell.journal.values import Bookings, IntentRecord, JournalIdentity, JournalState, RoundTrips
 from openbell.risk.intraday_margin import Deficit
 from openbell.risk.locks import Lock
+from openbell.risk.settlement import CashMovement
 
 T = TypeVar("T")
 
@@ -143,14 +144,21 @@ class Journal:
     # what was decided and what came of it
 
     async def commit_intents(
-        self, intents: Iterable[Intent], *, statistics: Statistics | None = None
+        self, intents: Iterable[Intent], *, positions: Iterable[Position] = (), statistics: Statistics | None = None
     ) -> frozenset[str]:
         """Write a tick's intents in one commit; the references that were new (only these may be sent).
 
         A reference that is already there is left out and its first content stays. Raises StaleEpochError, with
-        nothing written, when an intent's epoch is not the current one. `statistics` go into the same commit.
+        nothing written, when an intent's epoch is not the current one. `statistics` go into the same commit, and so do
+        the numbers of the `positions` that the intents reduce, from which the next references are made.
         """
-        work = partial(writes.commit_intents, intents=tuple(intents), statistics=statistics, now=self._clock.now())
+        work = partial(
+            writes.commit_intents,
+            intents=tuple(intents),
+            positions=tuple(positions),
+            statistics=statistics,
+            now=self._clock.now(),
+        )
         return await self._run("writing intents", work, "journal.intents.committed")
 
     async def record_update(self, update: OrderUpdate) -> IntentState | None:
@@ -249,6 +257,10 @@ class Journal:
         """Write the highest equity that a drawdown is measured from, and since when it is counted."""
         await self._run("writing the highest equity", partial(writes.save_peak, equity=equity, since=since))
 
+    async def save_cash_movement(self, movement: CashMovement) -> None:
+        """Write money that came to a cash account, or went, without a fill; the first is what it had at the start."""
+        await self._run("writing a cash movement", partial(writes.save_cash_movement, movement=movement))
+
     async def save_deficit(self, deficit: Deficit) -> None:
         """Write a day's intraday margin deficit, or what it has become."""
         await self._run("writing a margin deficit", partial(writes.save_deficit, deficit=deficit))
@@ -291,6 +303,10 @@ class Journal:
     async def peak(self) -> tuple[Decimal, datetime] | None:
         """The highest equity and since when it is counted; None before the first."""
         return await self._run("reading the highest equity", reads.peak)
+
+    async def cash_movements(self) -> tuple[CashMovement, ...]:
+        """All that moved a cash account's money beside its fills, oldest first."""
+        return await self._run("reading cash movements", reads.cash_movements)
 
     async def deficits(self, since: date) -> tuple[Deficit, ...]:
         """Intraday margin deficits of the days from `since` on, oldest first."""

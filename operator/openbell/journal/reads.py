@@ -22,6 +22,7 @@ from openbell.journal.recovery import Facts
 from openbell.journal.values import Bookings, IntentRecord, JournalIdentity, JournalState, RoundTrips, StoredParameters
 from openbell.risk.intraday_margin import Deficit
 from openbell.risk.locks import Lock
+from openbell.risk.settlement import CashMovement
 
 _BATCH = 500  # values in one IN list, well below SQLite's limit of variables
 _CHUNK = 1000  # rows in memory at once, where all of a table are read
@@ -198,6 +199,14 @@ def locks(connection: Connection, *, since: datetime) -> tuple[Lock, ...]:
 def peak(connection: Connection) -> tuple[Decimal, datetime] | None:
     row = connection.execute(select(schema.peaks.c.equity, schema.peaks.c.since)).one_or_none()
     return None if row is None else (row.equity, row.since)
+
+
+def cash_movements(connection: Connection) -> tuple[CashMovement, ...]:
+    table = schema.cash_movements
+    return tuple(
+        CashMovement(row["time"], row["amount"], date.fromisoformat(row["settles_on"]) if row["settles_on"] else None)
+        for row in connection.execute(select(table).order_by(table.c.time)).mappings()
+    )
 
 
 def deficits(connection: Connection, *, since: date) -> tuple[Deficit, ...]:

@@ -258,6 +258,22 @@ peaks = Table(
     sqlite_strict=True,
 )
 
+# What moved a cash account's money beside its fills; the first is what it had when it was first seen.
+cash_movements = Table(
+    "cash_movements",
+    metadata,
+    Column("time", Micros, primary_key=True),
+    Column("amount", DecimalText, nullable=False),
+    Column("settles_on", Text),
+    *either(
+        "settles_is_date",
+        sqlite="settles_on IS NULL OR settles_on GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'",
+        postgresql="settles_on IS NULL OR settles_on ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'",
+    ),
+    *number("amount"),
+    sqlite_strict=True,
+)
+
 # Intraday margin deficits of a margin account, one a day.
 deficits = Table(
     "deficits",

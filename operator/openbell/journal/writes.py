@@ -24,6 +24,7 @@ from openbell.journal.lifecycle import after_fill, after_split, after_update
 from openbell.journal.values import IntentRecord
 from openbell.risk.intraday_margin import Deficit
 from openbell.risk.locks import Lock
+from openbell.risk.settlement import CashMovement
 
 
 def adopt_owner(connection: Connection, *, uid: str) -> str:
@@ -48,9 +49,14 @@ def begin_epoch(connection: Connection, *, epoch: int) -> None:
 
 
 def commit_intents(
-    connection: Connection, *, intents: tuple[Intent, ...], statistics: Statistics | None, now: datetime
+    connection: Connection,
+    *,
+    intents: tuple[Intent, ...],
+    positions: tuple[Position, ...] = (),
+    statistics: Statistics | None,
+    now: datetime,
 ) -> frozenset[str]:
-    """Insert the intents that are not there yet."""
+    """Insert the intents that are not there yet, and raise the numbers of positions."""
     current = reads.identity(connection).epoch
     for intent in intents:
         if intent.epoch != current:
@@ -62,6 +68,8 @@ def commit_intents(
     if intents:
         values = [rows.intent_row(intent, now) for intent in intents]
         new = frozenset(connection.execute(insert_new(connection, schema.intents), values).scalars())
+    for position in positions:  # one that is not there has its numbers from the fill that is booked later
+        _update_position(connection, position, {})
     if statistics is not None:
         save_statistics(connection, statistics=statistics)
     reach("journal.intents.written")
@@ -196,21 +204,26 @@ def _larger(column: Column[int], given: int) -> ColumnElement[int]:
 
 def save_positions(connection: Connection, *, positions: tuple[Position, ...]) -> None:
     """Write what changes between fills."""
-    table = schema.positions
     for position in positions:
-        changed = connection.execute(
-            update_rows(table)
-            .where(table.c.position_id == position.position_id)
-            .values(
-                best_price=position.best_price,
-                policy=encode_policy(position.policy),
-                exit_sequence=_larger(table.c.exit_sequence, position.exit_sequence),
-                protection_revision=_larger(table.c.protection_revision, position.protection_revision),
-            )
-        )
-        if changed.rowcount == 0:
+        changed = {"best_price": position.best_price, "policy": encode_policy(position.policy)}
+        if not _update_position(connection, position, changed):
             raise JournalError(f"position {position.position_id} is not in the journal: no fill of it was booked")
     reach("journal.positions.written")
+
+
+def _update_position(connection: Connection, position: Position, changed: dict[str, Any]) -> bool:
+    """Write changes of a position that is there, and its numbers, which never go back."""
+    table = schema.positions
+    written = connection.execute(
+        update_rows(table)
+        .where(table.c.position_id == position.position_id)
+        .values(
+            exit_sequence=_larger(table.c.exit_sequence, position.exit_sequence),
+            protection_revision=_larger(table.c.protection_revision, position.protection_revision),
+            **changed,
+        )
+    )
+    return bool(written.rowcount)
 
 
 def save_statistics(connection: Connection, *, statistics: Statistics) -> None:
@@ -249,6 +262,16 @@ def save_locks(connection: Connection, *, locks: tuple[Lock, ...]) -> None:
 def save_peak(connection: Connection, *, equity: Decimal, since: datetime) -> None:
     """Replace the highest equity."""
     connection.execute(insert_or_replace(connection, schema.peaks), {"id": 1, "equity": equity, "since": since})
+
+
+def save_cash_movement(connection: Connection, *, movement: CashMovement) -> None:
+    """Insert a movement, once for each time."""
+    row = {
+        "time": movement.time,
+        "amount": movement.amount,
+        "settles_on": movement.settles_on.isoformat() if movement.settles_on else None,
+    }
+    _is_new(connection, schema.cash_movements, row)
 
 
 def save_deficit(connection: Connection, *, deficit: Deficit) -> None:

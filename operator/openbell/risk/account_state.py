@@ -30,7 +30,7 @@ from openbell.risk.intraday_margin import (
 from openbell.risk.pattern_day_trader import Execution, window_of
 from openbell.risk.recent import Known
 from openbell.risk.settled_cash import SettlementView, view_of
-from openbell.risk.settlement import Violation, booked, ledger_of, paid_in
+from openbell.risk.settlement import CashMovement, Violation, before, booked, ledger_of, moved
 from openbell.risk.view import RiskLimits, WorkingEntry
 
 YEAR = timedelta(days=372)  # violations count for twelve months, and what they came from settled before
@@ -103,9 +103,9 @@ class AccountState:
                 self._fills.popleft()
             if known.settlement is None:
                 return ()
-            before = len(known.settlement.violations)
+            counted = len(known.settlement.violations)
             known.settlement = booked(known.settlement, fill, day, self.dates.settles_on)
-            return known.settlement.violations[before:]
+            return known.settlement.violations[counted:]
         except CalendarError as error:
             self.forget(error)
             return ()
@@ -125,12 +125,20 @@ class AccountState:
         self._bookings = bookings
         return quiet
 
-    def begin(self, account: Account, fills: Iterable[Fill], deficits: Iterable[Deficit], now: datetime) -> None:
-        """Begin with an account and the fills behind it (of a year, or of a fortnight for a margin account)."""
+    def opening(self, account: Account, fills: Iterable[Fill], now: datetime) -> CashMovement:
+        """What an account that is seen for the first time has beside its fills: settled, for nothing else is known."""
+        return CashMovement(now - self.history(), before(account.cash, fills))
+
+    def begin(
+        self, movements: Iterable[CashMovement], fills: Iterable[Fill], deficits: Iterable[Deficit], now: datetime
+    ) -> None:
+        """Begin with the fills behind an account (of a year, or of a fortnight for a margin account), and for a cash
+        account with all that has moved its cash besides, the opening first.
+        """
         try:
             dated = [(fill, self.dates.trade_date(fill.time)) for fill in fills]
             if self.is_cash:
-                self._known.settlement = ledger_of(account.cash, dated, self.dates.settles_on)
+                self._known.settlement = ledger_of(movements, dated, self.dates.settles_on)
         except CalendarError as error:
             self.forget(error)
             return
@@ -142,12 +150,25 @@ class AccountState:
         """How far back `begin` wants fills."""
         return YEAR if self.is_cash else FORTNIGHT
 
-    def take_in(self, account: Account) -> None:
-        """Money came or went without a trade."""
+    def take_in(self, account: Account, now: datetime) -> CashMovement | None:
+        """Book money that came or went without a fill of ours.
+
+        What went has gone from settled money. What came may be a deposit, or the proceeds of what somebody has sold
+        by hand, and an account does not say which: it settles as a sale of now does. One that was made since the last
+        reading settles no later.
+        """
         ledger = self._known.settlement
-        moved = account.cash - ledger.cash if ledger is not None else ZERO
-        if ledger is not None and abs(moved) >= CENT:  # the broker rounds what it tells
-            self._known.settlement = paid_in(ledger, moved)
+        amount = account.cash - ledger.cash if ledger is not None else ZERO
+        if ledger is None or abs(amount) < CENT:  # the broker rounds what it tells
+            return None
+        try:
+            settles_on = self.dates.settles_on(self.dates.trade_date(now)) if amount > 0 else None
+        except CalendarError as error:
+            self.forget(error)
+            return None
+        movement = CashMovement(now, amount, settles_on)
+        self._known.settlement = moved(ledger, movement)
+        return movement
 
     def margin_calls(self, account: Account) -> tuple[Deficit, ...]:
         """Deficits that change by this reading: the day's, the highest right after any entry, and what is satisfied.

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import TypeAlias
@@ -35,6 +35,19 @@ class Tranche:
 
     amount: Decimal
     settles_on: date
+
+
+@dataclass(frozen=True, slots=True)
+class CashMovement:
+    """Money that came (above zero) or went without a fill of ours: a deposit, a fee, somebody's trade by hand.
+
+    `settles_on`: as of a tranche, None where it has settled. The first movement of an account is all that its fills
+    since `time` do not explain of its cash.
+    """
+
+    time: datetime
+    amount: Decimal
+    settles_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +186,7 @@ def split(ledger: SettlementLedger, symbol: str, ratio: Decimal) -> SettlementLe
 
 
 def paid_in(ledger: SettlementLedger, amount: Decimal) -> SettlementLedger:
-    """Settled money that came (above zero) or went (below): a deposit, a withdrawal, proceeds that settled.
+    """Settled money that came (above zero) or went (below): a withdrawal, proceeds that settled.
 
     It pays first for what nothing had covered, so that selling that is no free-riding any more.
     """
@@ -186,15 +199,28 @@ def paid_in(ledger: SettlementLedger, amount: Decimal) -> SettlementLedger:
     return replace(ledger, settled=ledger.settled + amount, lots=tuple(lots))
 
 
-def ledger_of(cash: Decimal, fills: Iterable[tuple[Fill, date]], settles_on: SettlesOn) -> SettlementLedger:
-    """The ledger of an account that has `cash` now, from its fills and their trade dates, oldest first.
+def moved(ledger: SettlementLedger, movement: CashMovement) -> SettlementLedger:
+    """Book money that came or went without a fill of ours."""
+    if movement.settles_on is None:
+        return paid_in(ledger, movement.amount)
+    return replace(ledger, unsettled=(*ledger.unsettled, Tranche(movement.amount, movement.settles_on)))
 
-    What the account had before the first of them counts as settled: hand over all fills of the last twelve months,
-    for the violations, which is more than any settlement takes.
+
+def before(cash: Decimal, fills: Iterable[Fill]) -> Decimal:
+    """What an account that has `cash` now had before these fills."""
+    return cash - sum(((-fill.side.sign) * fill.quantity * fill.price - fill.commission for fill in fills), ZERO)
+
+
+def ledger_of(
+    movements: Iterable[CashMovement], fills: Iterable[tuple[Fill, date]], settles_on: SettlesOn
+) -> SettlementLedger:
+    """The ledger of an account, from its fills with their trade dates and from what else has moved its cash.
+
+    Hand over all fills of the last twelve months, for the violations, which is more than any settlement takes.
     """
-    known = tuple(fills)
-    flow = sum(((-fill.side.sign) * fill.quantity * fill.price - fill.commission for fill, _ in known), ZERO)
-    ledger = SettlementLedger(cash - flow)
-    for fill, day in known:
-        ledger = booked(ledger, fill, day, settles_on)
+    events: list[tuple[datetime, CashMovement | tuple[Fill, date]]] = [(each.time, each) for each in movements]
+    events += [(fill.time, (fill, day)) for fill, day in fills]
+    ledger = SettlementLedger(ZERO)
+    for _, event in sorted(events, key=lambda each: each[0]):
+        ledger = moved(ledger, event) if isinstance(event, CashMovement) else booked(ledger, *event, settles_on)
     return ledger

@@ -9,6 +9,7 @@ from itertools import islice
 import structlog
 
 from openbell.domain.account import Account
+from openbell.domain.clock import Clock
 from openbell.domain.errors import CalendarError, JournalError
 from openbell.journal import Journal
 from openbell.market import settlement as venue_settlement
@@ -17,7 +18,9 @@ from openbell.risk.account_state import FORTNIGHT, HALF_YEAR, AccountState
 from openbell.risk.pattern_day_trader import BUSINESS_DAYS
 from openbell.risk.settled_cash import summary
 from openbell.risk.view import RiskLimits
+from openbell.runner.comparison import Comparison
 from openbell.runner.desk import Desk, Told
+from openbell.runner.gate import Gate
 from openbell.runner.ledger import Ledger
 
 log = structlog.get_logger("openbell.account")
@@ -61,12 +64,28 @@ class Dates:
 
 
 class AccountBook:
-    """Keeps the account's state. It is read from the journal once, and follows every fill from there."""
+    """Keeps the account's state. It is read from the journal once, and follows every fill from there.
 
-    def __init__(self, ledger: Ledger, journal: Journal, desk: Desk, dates: Dates) -> None:
+    Account and fills belong together only when the broker has told of every order since the connection came up, and
+    all that it told is written: a fill that an earlier process could not write down is in the account's cash already.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        journal: Journal,
+        desk: Desk,
+        gate: Gate,
+        comparison: Comparison,
+        clock: Clock,
+        dates: Dates,
+    ) -> None:
         self._ledger = ledger
         self._journal = journal
         self._desk = desk
+        self._gate = gate
+        self._comparison = comparison
+        self._clock = clock
         self.state = AccountState(ledger, dates, _unknown)
 
     def adopt(self, limits: RiskLimits, dates: Dates) -> None:
@@ -86,12 +105,24 @@ class AccountBook:
             return
         if state.is_read:
             await self._note_margin(account)
-        if not state.is_quiet(self._desk.bookings, is_trading=bool(self._desk.in_flight)):
+        is_quiet = state.is_quiet(self._desk.bookings, is_trading=bool(self._desk.in_flight))
+        if not is_quiet or not self._comparison.is_certain:
             return
-        if state.is_read:
-            state.take_in(account)
-        else:
+        if not state.is_read:
             await self._read(account)
+        if state.is_read:
+            await self._take_in(account)
+
+    async def _take_in(self, account: Account) -> None:
+        movement = self.state.take_in(account, self._clock.now())
+        if movement is None:
+            return
+        until = "" if movement.settles_on is None else movement.settles_on.isoformat()
+        log.info("account.cash-moved", amount=str(movement.amount), settles_on=until)
+        try:
+            await self._journal.save_cash_movement(movement)
+        except JournalError as error:  # the next process finds the same difference, and takes it for one of its day
+            log.error("account.cash-moved-not-kept", error=str(error))
 
     async def _note_margin(self, account: Account) -> None:
         try:
@@ -102,18 +133,26 @@ class AccountBook:
             log.error("account.deficit-not-kept", error=str(error))
 
     async def _read(self, account: Account) -> None:
-        bookings, now = self._desk.bookings, self._ledger.day_start
-        if now is None:
+        state, bookings, now = self.state, self._desk.bookings, self._ledger.day_start
+        if now is None or not self._gate.journal_open:
             return
         try:
-            fills = await self._journal.fills(now - self.state.history())
-            if self._desk.bookings != bookings or self._desk.in_flight:
-                return
+            movements = await self._journal.cash_movements() if state.is_cash else ()
+            fills = await self._journal.fills(movements[0].time if movements else now - state.history())
             deficits = await self._journal.deficits(now.date() - HALF_YEAR)
+            if state.is_cash and not movements:
+                if self._has_moved(bookings):
+                    return
+                movements = (state.opening(account, fills, now),)
+                await self._journal.save_cash_movement(movements[0])
         except JournalError as error:
-            self.state.forget(error)
+            state.forget(error)
             return
-        self.state.begin(account, fills, deficits, now)
+        if not self._has_moved(bookings):
+            state.begin(movements, fills, deficits, now)
+
+    def _has_moved(self, bookings: int) -> bool:
+        return self._desk.bookings != bookings or bool(self._desk.in_flight)
 
     def summary(self, now: datetime) -> str:
         """Settled money and counted violations as one clause; empty for a margin account."""

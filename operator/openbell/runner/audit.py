@@ -17,7 +17,7 @@ from openbell.domain.orders import Intent, IntentKind
 from openbell.domain.reasons import ExitReason, Reason
 from openbell.engine.leaving import decide_leaving
 from openbell.engine.recorded import EvaluationRecord, ExitRecord, SplitRecord
-from openbell.engine.trail import Note, Run, RunKey, TrailKind, entry_notes, essence
+from openbell.engine.trail import Note, Run, RunKey, TrailKind, ended_notes, entry_notes, essence
 from openbell.journal import IntentRecord
 from openbell.journal.inputs import Recorded
 from openbell.runner.rederive import Derived, Rederiver, UntestableError
@@ -124,7 +124,7 @@ class _Auditor:
 
     def _notes(self, now: datetime, derived: Derived) -> None:
         by_ref = {intent.order_ref: intent for intent in derived.intents}
-        notes = entry_notes(now, derived.silences, derived.outcomes)
+        notes = (*ended_notes(now, derived.ended), *entry_notes(now, derived.silences, derived.outcomes))
         for note in notes:
             run = self._runs.take(note.key, now, note)
             intent = by_ref.get(note.order_ref)

@@ -126,13 +126,16 @@ class Comparison:
                 self._not_in_sync("Unknown", str(error))
                 return False
             killpoints.reach("comparison.answered")
-            await self._take_up(found.unrecorded)
+            has_taken, taken = await self._take_up(found.unrecorded)
             for update in found.updates:
                 await self._desk.on_update(update, question_at)
-            for missing in found.missing_fills:
-                await self._desk.on_fill(missing.fill)
+            # In the order in which they were made: an exit that nobody wrote down may have sold shares whose purchase
+            # nobody wrote down either.
+            fills = [*(missing.fill for missing in found.missing_fills), *taken]
+            for fill in sorted(fills, key=lambda each: each.time):
+                await self._desk.on_fill(fill)
             killpoints.reach("comparison.applied")
-            is_new = bool(found.unrecorded) or self._desk.bookings != booked
+            is_new = has_taken or self._desk.bookings != booked
             if is_new and (found.orphan_orders or found.orphan_fills):
                 self._due.set()  # a position that is known only now may have sent them: look again, before any exit
                 self._not_in_sync("Comparing", "orders of a position that was not known are looked up")
@@ -149,17 +152,20 @@ class Comparison:
             self._conclude(found)
             return not (is_new or found.unknown)
 
-    async def _take_up(self, orders: Iterable[UnrecordedOrder]) -> None:
-        """Orders that were sent and not written down; the next comparison knows them."""
+    async def _take_up(self, orders: Iterable[UnrecordedOrder]) -> tuple[bool, tuple[Fill, ...]]:
+        """Orders that were sent and not written down: whether any was new, and their fills.
+
+        The next comparison knows them, unless the journal still cannot be written.
+        """
         taken = tuple(orders) if self._gate.fence.holds() else ()
+        has_taken = False
         for found in taken:  # all of them before any fill is booked: a lot that is flat by then knows none of its own
             self._not_in_sync("Comparing", "orders that the journal does not know are taken up")
-            await self._desk.adopt(found)
+            has_taken |= await self._desk.adopt(found)
         for found in taken:
             if found.update is not None:
                 await self._desk.on_update(found.update, self._clock.monotonic())
-            for fill in found.fills:
-                await self._desk.on_fill(fill)
+        return has_taken, tuple(fill for found in taken for fill in found.fills)
 
     async def _ask(self) -> Recovery:
         now = self._clock.now()

@@ -169,8 +169,9 @@ class Desk:
             return {}
         chosen = {intent.order_ref: intent for intent in self._reserve(intents)}
         reducing = {intent.position_id for intent in intents if intent.kind is not IntentKind.ENTRY}
+        numbered = tuple(each for each in self._ledger.open_positions() if each.position_id in reducing)
         try:
-            fresh = await self._commit(tuple(chosen.values()))
+            fresh = await self._commit(tuple(chosen.values()), numbered)
             outcome: dict[str, Reason] = {}
             for intent in intents:
                 if intent.order_ref in fresh:
@@ -186,9 +187,6 @@ class Desk:
         for ref, reason in outcome.items():
             if reason not in {Reason.ORDERED, Reason.ALREADY_DECIDED, Reason.JOURNAL_FAILED}:
                 await self.on_update(OrderUpdate(ref, IntentState.WITHDRAWN, "", detail=reason.text))
-        used = [p for p in self._ledger.open_positions() if p.position_id in reducing]
-        if used:
-            await self.save_positions(used)
         return outcome
 
     def _reserve(self, intents: Sequence[Intent]) -> list[Intent]:
@@ -242,15 +240,18 @@ class Desk:
         elif was_chosen:
             self._ledger.put_position(replace(position, exit_sequence=position.exit_sequence + 1))
 
-    async def _commit(self, intents: Sequence[Intent]) -> frozenset[str]:
+    async def _commit(self, intents: Sequence[Intent], positions: Sequence[Position] = ()) -> frozenset[str]:
+        """Write intents, and in the same commit the numbers that they have used up: a process that is killed right
+        after it must not make the same references again.
+        """
         killpoints.reach("desk.before-commit")
         started = self._clock.monotonic()
         # Where the journal fails, entries stop; an exit goes on, its identity derived from the position alone.
         exits = [intent for intent in intents if intent.kind is not IntentKind.ENTRY]
         fresh = await self._writing.write(
-            lambda: self._journal.commit_intents(intents),
+            lambda: self._journal.commit_intents(intents, positions=positions),
             frozenset(intent.order_ref for intent in exits if intent.order_ref not in self.in_flight),
-            later=lambda: self._journal.commit_intents(exits),
+            later=lambda: self._journal.commit_intents(exits, positions=positions),
         )
         self._metrics.journal_commit_seconds.observe(self._clock.monotonic() - started)
         killpoints.reach("desk.committed")
@@ -396,11 +397,14 @@ class Desk:
                 self._change(flying, OrderUpdate(ref, IntentState.DOUBTFUL, "", detail="no answer of the broker yet"))
                 log.warning("order.in-doubt", order=ref)
 
-    async def adopt(self, found: UnrecordedOrder) -> None:
-        """Take up an order that was sent while the journal could not be written: it counts for its lot from now on."""
+    async def adopt(self, found: UnrecordedOrder) -> bool:
+        """Take up an order that was sent while the journal could not be written: it counts for its lot from now on.
+
+        Whether it was new: while the journal still cannot be written, it does not know the order the next time either.
+        """
         position = self._ledger.positions.get(found.position_id)
         if position is None or found.order_ref in self.in_flight:
-            return
+            return False
         now = self._clock.now()
         intent = _unrecorded(found, position, now, self._gate.fence.epoch)
         record = IntentRecord(intent, IntentState.DOUBTFUL, ZERO, ZERO, ZERO, "", "", now)
@@ -414,10 +418,10 @@ class Desk:
         log.warning("order.taken-up", order=intent.order_ref, position=position.position_id)
 
         def write() -> Awaitable[object]:
-            return self._journal.commit_intents([intent])
+            return self._journal.commit_intents([intent], positions=[kept])
 
         await self._writing.write(write, None, later=write)
-        await self.save_positions([kept])
+        return True
 
     async def begin_epoch(self, epoch: int) -> None:
         """Tell the journal of a new leadership. Where it cannot be written, exits go on and entries wait."""

@@ -184,12 +184,32 @@ class Evaluation:
     ) -> None:
         fresh = self._take(opinions)
         await self._tighten(opinions)
-        signals = self._waiting.join(control, fresh, now)
+        joined = self._waiting.join(control, fresh, now)
+        signals = joined.signals
         tick = await self._tick(control, signals, now)
         decisions = decide(tick) if tick is not None else ()
-        outcomes, connected = await self._carry_out(control, decisions, now, due)
-        waited = signals[len(fresh) :]
-        self._record(control, opinions, bars, lots, tick, outcomes, now, waited=waited, connected=connected)
+        outcomes, full, connected = await self._carry_out(control, decisions, now, due)
+        if self.recording is not None:
+            self.recording.evaluated(
+                Evaluated(
+                    control=control,
+                    now=now,
+                    owner=self._owner,
+                    epoch=self._situation.fence.epoch,
+                    asked=tuple(opinion.entry.name for opinion in opinions),
+                    bars=bars,
+                    lots=lots,
+                    silences=lambda: (each for opinion in opinions for each in silences_of(opinion)),
+                    outcomes=outcomes,
+                    given={opinion.entry.name: opinion.signals for opinion in opinions if _is_given(opinion.entry)},
+                    failed={opinion.entry.name: opinion.error for opinion in opinions if opinion.error},
+                    connected=connected,
+                    tick=tick,
+                    waiting=signals[len(fresh) :],
+                    waited=joined.waited,
+                    ended=tuple(outcome_of(each) for each in (*joined.gone, *full)),
+                )
+            )
 
     async def _tighten(self, opinions: Iterable[Opinion]) -> None:
         """Tighten the stops that strategies ask for, before anything is decided."""
@@ -276,7 +296,7 @@ class Evaluation:
 
     async def _carry_out(
         self, control: Control, decisions: Iterable[Decision], now: datetime, due: datetime
-    ) -> tuple[tuple[Outcome, ...], bool]:
+    ) -> tuple[tuple[Outcome, ...], tuple[Decision, ...], bool]:
         decided = tuple(decisions)
         connected = self._situation.gate.broker_connected
         if not connected:
@@ -285,43 +305,9 @@ class Evaluation:
         outcome = await self._situation.desk.place(intents)
         if intents:
             self._metrics.order_latency_seconds.observe(max(0.0, (self._clock.now() - due).total_seconds()))
-        self._waiting.settle(control, decided, outcome, now)
+        full = self._waiting.settle(control, decided, outcome, now)
         outcomes = (outcome_of(each, outcome[each.intent.order_ref] if each.intent else None) for each in decided)
-        return tuple(outcomes), connected
-
-    def _record(
-        self,
-        control: Control,
-        opinions: Sequence[Opinion],
-        bars: Mapping[SeriesKey, BarSeries],
-        lots: Mapping[tuple[str, str], Decimal],
-        tick: Tick | None,
-        outcomes: tuple[Outcome, ...],
-        now: datetime,
-        *,
-        waited: tuple[Signal, ...],
-        connected: bool,
-    ) -> None:
-        if self.recording is None:
-            return
-        self.recording.evaluated(
-            Evaluated(
-                control=control,
-                now=now,
-                owner=self._owner,
-                epoch=self._situation.fence.epoch,
-                asked=tuple(opinion.entry.name for opinion in opinions),
-                bars=bars,
-                lots=lots,
-                silences=lambda: (each for opinion in opinions for each in silences_of(opinion)),
-                outcomes=outcomes,
-                given={opinion.entry.name: opinion.signals for opinion in opinions if _is_given(opinion.entry)},
-                failed={opinion.entry.name: opinion.error for opinion in opinions if opinion.error},
-                connected=connected,
-                tick=tick,
-                waiting=waited,
-            )
-        )
+        return tuple(outcomes), full, connected
 
     # -- counting ----------------------------------------------------------------------------------------------
 

@@ -49,6 +49,10 @@ class Gate:
     live_refused: bool = False
     closing: bool = False  # SIGTERM: nothing new is sent
 
+    def lose_connection(self) -> None:
+        """The broker is gone: until the comparison hears of the next connection, nothing is opened on it."""
+        self.broker_connected = self.in_sync = False
+
     @property
     def state(self) -> TradingState:
         """The effective state of the scheduler: the safer of what is asked and what is held."""

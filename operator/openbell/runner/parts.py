@@ -55,6 +55,7 @@ class Parts:
         is_replay: bool = False,
     ) -> None:
         self.gate = Gate(fence)
+        broker.on_lost = self.gate.lose_connection
         self.ledger = ledger
         self.desk = Desk(broker, journal, self.gate, ledger, clock, metrics)
         self.desk.restore(state.open_intents, state.last_exits)
@@ -77,7 +78,9 @@ class Parts:
         )
         self.locking = Locking(ledger, journal, clock, metrics, announce)
         self.situation.locks = self.locking.active
-        self.account_book = AccountBook(ledger, journal, self.desk, dates_of(control.spec.market))
+        self.account_book = AccountBook(
+            ledger, journal, self.desk, self.gate, self.comparison, clock, dates_of(control.spec.market)
+        )
         self.situation.account_book = self.account_book
         self.exits = Exits(self.situation, market, journal, clock, owner)
         self.evaluation = Evaluation(

@@ -20,8 +20,17 @@ from openbell.domain.signals import Signal
 from openbell.engine.cycle import Tick
 from openbell.engine.exits import Hold
 from openbell.engine.leaving import Leaving
-from openbell.engine.recorded import EvaluationRecord, ExitRecord, Roster, SplitRecord
-from openbell.engine.trail import Note, Outcome, Silence, entry_notes, exit_note, held_or_left, same_for_all
+from openbell.engine.recorded import EvaluationRecord, ExitRecord, Roster, SplitRecord, WaitedSignal
+from openbell.engine.trail import (
+    Note,
+    Outcome,
+    Silence,
+    ended_notes,
+    entry_notes,
+    exit_note,
+    held_or_left,
+    same_for_all,
+)
 from openbell.journal.inputs import InputsFile
 from openbell.journal.recorder import Recorder, Told
 from openbell.resources.common import API_VERSION
@@ -37,7 +46,8 @@ T = TypeVar("T", Tick, RiskView)
 class Evaluated:
     """One evaluation as it went; `silences` is called on the recorder's thread.
 
-    `given`, `failed`, `tick`, `waiting` and `connected`: see `EvaluationRecord`.
+    `ended` is what came of signals that wait no longer, or find no room to wait. `given`, `failed`, `tick`, `waiting`,
+    `waited` and `connected`: see `EvaluationRecord`.
     """
 
     control: Control
@@ -54,6 +64,8 @@ class Evaluated:
     connected: bool = True
     tick: Tick | None = None
     waiting: tuple[Signal, ...] = ()
+    waited: tuple[WaitedSignal, ...] = ()
+    ended: tuple[Outcome, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +97,7 @@ class Recording:
         kept = evaluated if tick is None else replace(evaluated, tick=_own(replace(tick, risk=_own(tick.risk))))
         self._recorder.tell(
             Told(
-                lambda: entry_notes(kept.now, kept.silences(), kept.outcomes),
+                lambda: (*ended_notes(kept.now, kept.ended), *entry_notes(kept.now, kept.silences(), kept.outcomes)),
                 lambda file: self._write(file, kept),
             )
         )
@@ -140,6 +152,7 @@ def record_of(evaluated: Evaluated) -> EvaluationRecord:
         given=evaluated.given,
         failed=evaluated.failed,
         waiting=evaluated.waiting,
+        waited=evaluated.waited,
     )
 
 

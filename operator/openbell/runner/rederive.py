@@ -11,6 +11,7 @@ from openbell.domain.errors import ManifestError
 from openbell.domain.orders import Intent
 from openbell.domain.signals import Signal
 from openbell.engine.cycle import Decision, decide, without_broker
+from openbell.engine.queue import Waiting, join, keep
 from openbell.engine.recorded import EvaluationRecord, Roster
 from openbell.engine.trail import Outcome, Silence, outcome_of
 from openbell.journal import StoredParameters
@@ -28,12 +29,14 @@ from openbell.strategies.loader import STRATEGY_TYPES
 class Derived:
     """What an evaluation comes to.
 
-    `unexpected` are signals where none was given when it was recorded: nothing that they would need is recorded then.
-    `untested` has one clause for each strategy that could not be asked again.
+    `ended` is what came of signals that wait no longer, or find no room to wait. `unexpected` are signals where none
+    was given when it was recorded: nothing that they would need is recorded then. `untested` has one clause for each
+    strategy that could not be asked again.
     """
 
     silences: tuple[Silence, ...]
     outcomes: tuple[Outcome, ...]
+    ended: tuple[Outcome, ...]
     intents: tuple[Intent, ...]
     unexpected: tuple[Signal, ...]
     untested: Mapping[str, str]
@@ -92,6 +95,7 @@ class Rederiver:
                 raise UntestableError(f"{name} raises {opinion.error}, and did not when it was recorded")
             signals.extend(opinion.signals)
             silences.extend(silences_of(opinion))
+        ended = _ended(record, tuple(signals))
         signals.extend(record.waiting)
         decisions = self._decide(record, control, tuple(signals))
         if not record.connected:
@@ -99,6 +103,7 @@ class Rederiver:
         return Derived(
             tuple(silences),
             tuple(outcome_of(each) for each in decisions),
+            tuple(outcome_of(each) for each in (*ended, *_without_room(record, decisions))),
             tuple(each.intent for each in decisions if each.intent is not None),
             tuple(signals) if record.tick is None else (),
             untested,
@@ -121,3 +126,17 @@ class Rederiver:
             return ()
         terms = {name: terms_of(entry) for name, entry in control.entries.items()}
         return decide(replace(record.tick, signals=signals, terms=terms, limits=limits_of(control)))
+
+
+def _ended(record: EvaluationRecord, fresh: tuple[Signal, ...]) -> tuple[Decision, ...]:
+    waited = record.waited
+    standings = {each.signal.strategy: each.standing_now for each in waited if each.standing_now is not None}
+    lots = {(each.signal.strategy, each.signal.symbol): each.lot for each in waited}
+    queue = tuple(Waiting(each.signal, each.reason, each.standing, each.until) for each in waited)
+    return join(queue, fresh, now=record.now, standings=standings, lots=lots).gone
+
+
+def _without_room(record: EvaluationRecord, decisions: tuple[Decision, ...]) -> tuple[Decision, ...]:
+    positions = record.tick.risk.positions if record.tick is not None else ()
+    lots = {(each.strategy, each.symbol): each.quantity for each in positions}
+    return keep(decisions, standings={}, lots=lots)[1]

@@ -19,7 +19,7 @@ from openbell.engine.cycle import Decision
 from openbell.engine.exits import is_exit
 from openbell.engine.queue import CAPACITY, Joined, SignalQueue, join, keep
 
-STANDINGS = {"trend": 1, "other": 1}
+STANDINGS = {"trend": (1,), "other": (1,)}
 NO_LOTS: dict[tuple[str, str], Decimal] = {}
 LONG = {("trend", "AAPL"): Decimal(10)}
 WAITS = Reason.ORDER_RATE_MINUTE
@@ -69,6 +69,21 @@ def test_a_signal_waits_until_its_lifetime_is_over_and_says_what_for() -> None:
     result = joined(queued(waits), now=at(60))
     assert (result.signals, gone(result)) == ((), [(waits, Reason.EXPIRED)])
     assert WAITS.text in result.gone[0].detail
+
+
+def test_an_opening_waits_no_longer_than_its_bar_may_age_and_a_closing_signal_all_of_its_lifetime() -> None:
+    opens, leaves = make_signal(symbol="MSFT"), make_signal(action=Action.CLOSE)
+    queue = queued(opens, leaves, lots=LONG, until=lambda signal: at(30))
+    assert set(joined(queue, now=at(29.999), lots=LONG).signals) == {opens, leaves}
+    result = joined(queue, now=at(30), lots=LONG)
+    assert (result.signals, gone(result)) == ((leaves,), [(opens, Reason.EXPIRED)])
+
+
+def test_when_a_wait_ends_is_kept_from_one_evaluation_to_the_next_until_it_is_said_again() -> None:
+    waits = make_signal()
+    queue = queued(waits, until=lambda signal: at(30))
+    assert joined(queue).until == {waits.key: at(30)}
+    assert joined(queue, make_signal(confidence=0.9)).until == {}
 
 
 def test_a_newer_signal_of_the_strategy_on_the_symbol_takes_the_place_of_the_older() -> None:

@@ -16,6 +16,7 @@ from openbell.domain.reasons import Reason
 from openbell.journal import Journal
 from openbell.risk.intraday_margin import Deficit
 from openbell.risk.locks import Lock, lift
+from openbell.risk.settlement import CashMovement
 
 LOCK = Lock("k1", LockScope.SYMBOL, "AAPL", Reason.COOLDOWN, "AAPL was left", T0, at(60), "Cooldown#0")
 
@@ -66,6 +67,14 @@ async def test_a_days_deficit_can_become_larger_and_be_satisfied(journal: Journa
     await journal.save_deficit(satisfied)
     assert await journal.deficits(date(2026, 7, 6)) == (satisfied,)
     assert await journal.deficits(date(2026, 7, 7)) == ()
+
+
+async def test_what_moves_cash_is_kept_in_its_order_and_the_first_word_of_a_time_stays(journal: Journal) -> None:
+    later, opening = CashMovement(at(5), Decimal("-0.5")), CashMovement(at(-5), Decimal(10_000))
+    sale = CashMovement(at(1), Decimal(900), date(2026, 3, 3))
+    for each in (later, opening, sale, replace(sale, amount=Decimal(1))):
+        await journal.save_cash_movement(each)
+    assert await journal.cash_movements() == (opening, sale, later)
 
 
 async def test_fills_are_read_from_a_time_on(journal: Journal) -> None:

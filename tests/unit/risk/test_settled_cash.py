@@ -20,10 +20,12 @@ from openbell.risk.account_rules import settled_cash
 from openbell.risk.settled_cash import SettlementLimits, count_violations, settled_only_until, summary, view_of
 from openbell.risk.settlement import (
     CashLot,
+    CashMovement,
     SettlementLedger,
     Tranche,
     Violation,
     ViolationKind,
+    before,
     booked,
     bought,
     ledger_of,
@@ -364,11 +366,21 @@ def test_the_ledger_comes_from_the_cash_of_now_and_the_fills_before() -> None:
             MONDAY,
         ),
     ]
-    ledger = ledger_of(Decimal(10098), fills, next_weekday)
+    opening = CashMovement(T0 - timedelta(days=9), before(Decimal(10098), [fill for fill, _ in fills]))
+    ledger = ledger_of([opening], fills, next_weekday)
     assert ledger.settled == -1  # the account had 10000, and A cost 10001 with its commission
     assert ledger.unsettled == (Tranche(Decimal(10099), TUESDAY),)
     assert ledger.cash == 10098
     assert kinds(ledger) == [ViolationKind.FREE_RIDING]
+
+
+def test_what_came_without_a_fill_waits_for_its_date_and_what_went_is_gone_at_once() -> None:
+    came = CashMovement(T0 + timedelta(hours=1), Decimal(500), TUESDAY)
+    went = CashMovement(T0 + timedelta(hours=2), Decimal(-300))
+    bought_later = make_fill("1", symbol="A", quantity=Decimal(1), price=Decimal(9900), time=T0 + timedelta(hours=3))
+    ledger = ledger_of([CashMovement(T0, TEN), came, went], [(bought_later, MONDAY)], next_weekday)
+    assert (ledger.settled, ledger.unsettled, ledger.cash) == (0, (Tranche(Decimal(299), TUESDAY),), 299)
+    assert ledger.lots[0].unsettled == (Tranche(Decimal(201), TUESDAY),)
 
 
 steps = st.lists(

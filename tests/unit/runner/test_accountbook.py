@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from fakes.trading import World, scheduler_manifest, strategy_manifest
@@ -12,8 +13,10 @@ from fakes.values import make_fill, make_intent, make_update
 from openbell.domain.account import Account
 from openbell.domain.answers import Value
 from openbell.domain.bars import Bar, BarSeries
+from openbell.domain.errors import JournalError
+from openbell.domain.identity import exit_ref, owner_tag
 from openbell.domain.limits import Regime
-from openbell.domain.orders import IntentKind, IntentState, Side
+from openbell.domain.orders import Fill, IntentKind, IntentState, OrderUpdate, Side
 from openbell.domain.reasons import Reason
 from openbell.market.calendar import calendar_for
 from openbell.risk.settlement import ViolationKind
@@ -24,14 +27,16 @@ from openbell.runner.limits import limits_of
 NOON = datetime(2026, 3, 2, 17, 0, tzinfo=UTC)  # a Monday, New York trades
 CASH: dict[str, Any] = {"settlement": {"account": "Cash"}}
 XNYS: dict[str, Any] = {"market": {"calendar": "XNYS"}}
+OWNER_OF_U = owner_tag("u")
 
 
 def account(cash: str, **changes: Any) -> Account:
     return replace(Account("T", "USD", Decimal(100_000), Decimal(cash), Decimal(100_000)), **changes)
 
 
-def begin(world: World, cash: str = "10000", **risk: Any) -> None:
-    """A running scheduler in New York at noon."""
+def begin(world: World, cash: str = "10000", *, compared: bool = True, **risk: Any) -> None:
+    """A running scheduler in New York at noon, whose broker has told of everything."""
+    world.comparison.is_certain = compared
     world.clock.set(NOON)
     world.situation.calendar = calendar_for("XNYS")
     world.broker.account_answer = Value(account(cash))
@@ -142,9 +147,145 @@ async def test_a_deposit_is_money_and_a_fill_that_was_not_booked_yet_is_none(wor
     assert world.ledger.settlement.settled == 10_000
     await world.desk.on_update(make_update(IntentState.CANCELLED, "a"))
     await refresh(world, "15000.004")
-    assert world.ledger.settlement.settled == Decimal("15000.004")
+    assert world.ledger.settlement.cash == Decimal("15000.004")
     await refresh(world, "15000")  # rounding is no withdrawal
-    assert world.ledger.settlement.settled == Decimal("15000.004")
+    assert world.ledger.settlement.cash == Decimal("15000.004")
+    await refresh(world, "14000")
+    assert world.ledger.settlement.settled == Decimal("8999.996")
+
+
+async def test_what_came_without_a_fill_may_be_a_sale_by_hand_and_settles_as_one(world: World) -> None:
+    begin(world, "10000", **CASH)
+    await refresh(world)
+    await refresh(world, "15000")
+    assert world.account_book.summary(NOON).startswith("settled 10000.00, unsettled 5000.00")
+    assert settled(world, NOON + timedelta(days=1)) == 10_000  # its settlement date
+    assert settled(world, NOON + timedelta(days=2)) == 15_000
+
+
+async def test_what_came_without_a_fill_is_not_settled_after_a_restart_either(world: World, folder: Path) -> None:
+    begin(world, "10000", **CASH)
+    await refresh(world)
+    await refresh(world, "15000")
+    world.close()
+    reborn = await World(folder / "journal", epoch=2).begin()
+    begin(reborn, "15700", **CASH)  # somebody has sold again meanwhile
+    await refresh(reborn)
+    assert reborn.account_book.summary(NOON).startswith("settled 10000.00, unsettled 5700.00")
+    reborn.close()
+
+
+async def test_a_cash_movement_that_cannot_be_written_is_found_again_by_the_next_process(
+    world: World, folder: Path
+) -> None:
+    begin(world, "10000", **CASH)
+    await refresh(world)
+    world.journal.is_failing = True
+    await refresh(world, "15000")
+    assert world.account_book.summary(NOON).startswith("settled 10000.00, unsettled 5000.00")
+    world.close()
+    reborn = await World(folder / "journal", epoch=2).begin()
+    begin(reborn, "15000", **CASH)
+    await refresh(reborn)
+    assert reborn.account_book.summary(NOON).startswith("settled 10000.00, unsettled 5000.00")
+    reborn.close()
+
+
+async def test_an_opening_that_cannot_be_written_leaves_the_book_unread(world: World) -> None:
+    begin(world, "10000", **CASH)
+    await refresh(world)
+    world.account_book.state.is_read, world.ledger.settlement = False, None
+    await world.journal._run("", lambda connection: connection.exec_driver_sql("DELETE FROM cash_movements"))
+
+    def fail() -> None:
+        raise JournalError("the disk is full")
+
+    world.journal.before["writing a cash movement"] = fail
+    await refresh(world)
+    assert world.ledger.settlement is None
+    world.journal.before.clear()
+    await refresh(world)
+    assert world.ledger.settlement is not None
+
+
+async def sold_while_the_disk_was_full(
+    world: World, folder: Path, *, is_order_written: bool = False
+) -> tuple[World, Fill]:
+    """Bought for 9900 and sold again, of which the sale's fill is not written; the next process has not compared."""
+    begin(world, "10000", **CASH)
+    await refresh(world)
+    await trade(world, "a", Side.BUY, "990")
+    world.journal.is_failing = not is_order_written
+    leaving = replace(
+        make_intent(kind=IntentKind.EXIT, side=Side.SELL, position_id="p-a", reason="STOP_LOSS"),
+        order_ref=exit_ref(OWNER_OF_U, "p-a", 1),
+    )
+    await world.desk.place([leaving])
+    assert world.broker.refs[-1] == leaving.order_ref
+    world.journal.is_failing = True
+    sale = replace(make_fill("x-b", side=Side.SELL, price=Decimal(990), time=NOON), order_ref=leaving.order_ref)
+    await world.desk.on_fill(sale)
+    world.close()
+    reborn = World(folder / "journal", epoch=2)
+    await reborn.journal.begin_epoch(2)
+    for position in (await reborn.journal.load()).positions:
+        reborn.ledger.put_position(position)
+    reborn.desk.restore((await reborn.journal.load()).open_intents)
+    begin(reborn, "9998", compared=False, **CASH)
+    return reborn, sale
+
+
+async def test_an_account_is_not_read_beside_fills_that_only_the_broker_has(world: World, folder: Path) -> None:
+    reborn, sale = await sold_while_the_disk_was_full(world, folder)
+    await refresh(reborn)
+    assert reborn.ledger.settlement is None  # its cash has the sale, the journal has not
+    reborn.broker.says(
+        OrderUpdate(sale.order_ref, IntentState.FILLED, "b2", filled_quantity=sale.quantity), fills=[sale]
+    )
+    for _ in range(2):
+        await reborn.comparison.compare()
+    assert not reborn.ledger.positions
+    await reborn.evaluation.refresh_account(NOON)  # the first decision after the comparison
+    assert settled(reborn, NOON) <= 99
+    await refresh(reborn)
+    assert reborn.account_book.summary(NOON).startswith("settled 99.00, unsettled 9899.00")
+    reborn.close()
+
+
+async def test_an_account_is_not_read_beside_fills_that_are_not_written_yet(world: World, folder: Path) -> None:
+    reborn, sale = await sold_while_the_disk_was_full(world, folder, is_order_written=True)
+    reborn.journal.before["writing a fill"] = reborn.journal.before["writing an order update"] = full = FullDisk()
+    reborn.broker.says(
+        OrderUpdate(sale.order_ref, IntentState.FILLED, "b2", filled_quantity=sale.quantity), fills=[sale]
+    )
+    await reborn.comparison.compare()
+    assert reborn.comparison.is_certain
+    assert not reborn.ledger.positions
+    assert not reborn.desk.in_flight
+    await refresh(reborn)
+    assert settled(reborn, NOON) == 0
+    full.is_full = False
+    await reborn.desk.save_statistics()
+    await refresh(reborn)
+    assert reborn.account_book.summary(NOON).startswith("settled 99.00, unsettled 9899.00")
+    reborn.close()
+
+
+class FullDisk:
+    """Fails what is written while it is full."""
+
+    is_full = True
+
+    def __call__(self) -> None:
+        if self.is_full:
+            raise JournalError("the disk is full")
+
+
+def settled(world: World, now: datetime) -> Decimal:
+    """What a purchase may take."""
+    view = world.account_book.state.settlement_view(now, ())
+    assert view is not None
+    return view.free
 
 
 async def test_the_brokers_figure_tightens_ours(world: World) -> None:

@@ -16,6 +16,7 @@ from openbell.brokers.simulated.book import Book
 from openbell.cli.replay import examine
 from openbell.domain.clock import SimulatedClock
 from openbell.domain.orders import Fill, IntentKind, OrderUpdate
+from openbell.domain.reasons import Reason
 from openbell.journal import Journal
 from openbell.journal.recorder import Recorder
 from openbell.market.synthetic import SyntheticMarket
@@ -122,6 +123,13 @@ async def test_the_quickstart_enters_and_leaves_within_two_minutes(
     resting = [each for each in crew.ledger.orders.values() if each.intent.kind is IntentKind.PROTECTIVE]
     by_broker = sum(1 for each in resting if each.filled)  # no decision of ours made it just then
     assert again.orders >= total.trades_executed + total.exits_executed - by_broker
+
+
+async def test_a_lost_connection_closes_the_gate_before_its_event_is_heard(tmp_path: Path, stack: ExitStack) -> None:
+    crew, broker, _ = await crew_at(datetime(2026, 11, 24, 15, 0, tzinfo=UTC), tmp_path, stack)
+    assert crew.gate.entry_blocked() is None
+    broker.on_lost()
+    assert crew.gate.entry_blocked() is Reason.BROKER_DISCONNECTED
 
 
 async def test_the_example_of_an_own_strategy_trades_too(tmp_path: Path, stack: ExitStack) -> None:

@@ -17,16 +17,18 @@ import pytest
 
 from fakes.recorded import FALLING, RISING, Story, told
 from fakes.trading import scheduler_manifest, strategy_manifest
-from fakes.values import at, make_signal
+from fakes.values import T0, at, make_signal
 from openbell.domain.orders import IntentKind
 from openbell.domain.signals import Signal
 from openbell.domain.state import TradingState
 from openbell.engine.trail import Note, TrailKind
+from openbell.journal import killpoints
 from openbell.journal.exact import encode
 from openbell.journal.recorder import Told
 from openbell.journal.relaxed import read_only
 from openbell.journal.trail import all_runs
 from openbell.runner.audit import Audit
+from openbell.runner.main import restored_ledger
 from openbell.runner.recording import Evaluated
 from openbell.strategies.api import DataNeeds
 from openbell.strategies.momentum import Momentum
@@ -173,7 +175,7 @@ async def test_orders_that_the_gate_or_the_journal_kept_back_are_the_same_decisi
     assert reasons == ["PAUSED", "BROKER_DISCONNECTED", "SUPERSEDED", "JOURNAL_FAILED"], "one waited until a newer came"
     found = story.audit()
     assert sentences(found) == []
-    assert found.decisions == 3
+    assert found.decisions == 4, "the end of a wait is one, too"
     assert dict(found.untested) == {"orders: the journal does not have them, for it could not be written then": 1}
 
 
@@ -213,6 +215,43 @@ async def test_a_restart_and_a_changed_spec_are_no_differences(folder: Path) -> 
     assert sentences(found) == []
     assert dict(found.untested) == {}
     assert found.evaluations == 4
+
+
+async def test_a_kill_right_after_an_exit_was_written_makes_no_difference(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = await Story(folder).begin()
+    await story.tick(*RISING)
+    await story.fill()
+    with monkeypatch.context() as patch:
+        patch.setattr(killpoints, "reach", die_when_committed)
+        with pytest.raises(KilledError):
+            await story.look(90.0)
+    await story.end()
+    again = Story(folder, epoch=2)
+    state = await again.world.journal.load(since=T0)
+    again.world.ledger.positions = (await restored_ledger(again.world.journal, state, again.world.clock)).positions
+    again.world.desk.restore(state.open_intents, state.last_exits)
+    await again.begin()
+    again.minute = 5
+    again.world.clock.set(at(60 * again.minute))
+    again.world.broker.says(AAPL=77)
+    await again.world.comparison.compare()  # the broker does not know it: it was never sent
+    await again.look(90.0)
+    (sent,) = [intent for intent in again.world.broker.sent if intent.kind is IntentKind.EXIT]
+    assert sent.reason == "STOP_LOSS", "at the first look"
+    await again.end()
+    found = again.audit()
+    assert (sentences(found), found.exits) == ([], 1)
+
+
+class KilledError(BaseException):
+    """The process is gone."""
+
+
+def die_when_committed(point: str) -> None:
+    if point == "desk.committed":
+        raise KilledError
 
 
 # -- what cannot be tested is named

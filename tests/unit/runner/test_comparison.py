@@ -12,6 +12,7 @@ from fakes.trading import World, until
 from fakes.values import OWNER, at, make_fill, make_intent, make_position, make_update, ref
 from openbell.brokers.base import ConnectionChanged
 from openbell.domain.answers import Unknown
+from openbell.domain.errors import JournalError
 from openbell.domain.identity import exit_ref
 from openbell.domain.orders import IntentState, OrderUpdate, Side
 from openbell.runner import comparison as comparisons
@@ -236,6 +237,49 @@ async def test_an_exit_that_was_not_written_down_is_booked_and_then_all_agrees(w
     assert record.state is IntentState.FILLED
     await world.comparison.compare()
     assert world.gate.in_sync
+
+
+async def test_what_was_bought_and_sold_while_nothing_was_written_is_booked_in_its_order(world: World) -> None:
+    await world.desk.place([make_intent("a")])
+    await world.desk.on_update(make_update(IntentState.WORKING, "a"))
+    await world.desk.on_fill(make_fill("x-a1", quantity=Decimal(4)))
+    sent = exit_ref(OWNER, "p-a", 1)
+    world.broker.says(
+        make_update(IntentState.FILLED, "a", filled_quantity=Decimal(10)),
+        make_update(IntentState.FILLED, order_ref=sent, filled_quantity=Decimal(10)),
+        fills=[
+            make_fill("x-a1", quantity=Decimal(4)),
+            make_fill("x-a2", quantity=Decimal(6), time=at(1)),
+            make_fill("w-out", order_ref=sent, side=Side.SELL, time=at(2)),
+        ],
+    )
+    for _ in range(2):
+        await world.comparison.compare()
+    (trade,) = await world.journal.trades(10)
+    assert (trade.quantity, trade.exit_reason) == (10, "UNRECORDED")
+    assert not world.ledger.positions
+    assert world.gate.in_sync
+
+
+async def test_while_nothing_can_be_written_an_order_that_was_taken_up_is_not_looked_up_at_once_again(
+    world: World,
+) -> None:
+    await world.hold("a")
+    world.journal.before["writing intents"] = world.journal.before["writing a fill"] = fail
+    sent = sold_unrecorded(world)
+    orphan = make_update(IntentState.FILLED, "nobody's", filled_quantity=Decimal(10))
+    told = make_update(IntentState.FILLED, order_ref=sent, filled_quantity=Decimal(10))
+    world.broker.says(told, orphan, fills=[make_fill("x-out", order_ref=sent, side=Side.SELL)])
+    await world.comparison.compare()
+    assert world.comparison._due.is_set(), "a position that is known only now may have sent it"
+    world.comparison._due.clear()
+    await world.comparison.compare()
+    assert not world.comparison._due.is_set()
+    assert not world.gate.in_sync
+
+
+def fail() -> None:
+    raise JournalError("the disk is full")
 
 
 async def test_while_another_process_leads_nothing_is_taken_up(world: World) -> None:

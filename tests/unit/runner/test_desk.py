@@ -17,6 +17,7 @@ from openbell.domain.reasons import ExitReason, Reason
 from openbell.domain.state import TradingState
 from openbell.engine.cycle import exit_intent
 from openbell.engine.exits import Exit
+from openbell.journal import killpoints
 
 SENT = [ref("a")]
 
@@ -27,6 +28,20 @@ def leave(world: World, position_id: str = "p-a", quantity: int | None = None) -
     found = Exit(ExitReason.STOP_LOSS, Side.SELL, Decimal(quantity or position.quantity), "stop", position.best_price)
     price = Decimal(98)
     return exit_intent(position, found, owner=OWNER, epoch=world.fence.epoch, now=world.clock.now(), price=price)
+
+
+class KilledError(BaseException):
+    """The process is gone."""
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, point: str) -> None:
+    """From now on the process dies where it comes to this point."""
+
+    def reach(name: str) -> None:
+        if name == point:
+            raise KilledError
+
+    monkeypatch.setattr(killpoints, "reach", reach)
 
 
 async def state_in_journal(world: World, name: str) -> IntentState | None:
@@ -356,6 +371,27 @@ async def test_the_exit_after_a_refused_one_is_another_one(world: World) -> None
 async def test_the_number_of_an_exit_survives_a_restart(world: World) -> None:
     await world.hold("a")
     await world.desk.place([leave(world)])
+    assert (await world.journal.load()).positions[0].exit_sequence == 1
+
+
+async def test_the_number_of_an_exit_is_used_up_in_the_commit_that_has_the_exit(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.hold("a")
+    killed_at(monkeypatch, "desk.committed")
+    with pytest.raises(KilledError):
+        await world.desk.place([leave(world)])
+    (position,) = (await world.journal.load()).positions
+    assert position.exit_sequence == 1
+    assert len((await world.journal.load()).open_intents) == 1
+
+
+async def test_the_number_of_an_exit_that_could_not_be_written_is_made_up_for_with_it(world: World) -> None:
+    await world.hold("a")
+    world.journal.is_failing = True
+    await world.desk.place([leave(world)])
+    world.journal.is_failing = False
+    await world.desk.save_statistics()
     assert (await world.journal.load()).positions[0].exit_sequence == 1
 
 

@@ -274,6 +274,9 @@ async def test_protection_that_was_sent_and_not_written_down_is_taken_up_after_a
         reborn.broker.says(*updates, entry, AAPL=10)
         await reborn.comparison.compare()
         await reborn.comparison.compare()
+        assert not reborn.gate.in_sync, "more of them may be on their way"
+        reborn.clock.set(at(70))
+        await reborn.comparison.compare()
         assert reborn.gate.in_sync, reborn.comparison.why
         await reborn.exits.check()
         assert reborn.broker.sent == [], "nothing is placed twice"

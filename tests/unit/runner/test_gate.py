@@ -89,6 +89,15 @@ def test_one_thing_that_is_wrong_blocks_an_entry_and_names_itself(change: dict[s
     assert open_gate(**change).blocked(IntentKind.ENTRY, "trend") is reason
 
 
+def test_a_lost_connection_holds_entries_until_the_next_one_was_compared() -> None:
+    gate = open_gate()
+    gate.lose_connection()
+    assert gate.entry_blocked("trend") is Reason.BROKER_DISCONNECTED
+    gate.broker_connected = True
+    assert gate.entry_blocked("trend") is Reason.RECONCILING
+    assert gate.exit_blocked() is None
+
+
 def test_without_a_required_connection_the_broker_may_be_away() -> None:
     assert open_gate(broker_connected=False, broker_required=False).entry_blocked() is None
 

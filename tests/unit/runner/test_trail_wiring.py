@@ -14,6 +14,8 @@ from fakes.recorded import FLAT, RISING, Story
 from fakes.trading import scheduler_manifest, strategy_manifest
 from fakes.values import T0, at
 from openbell.domain.state import TradingState
+from openbell.engine import queue
+from openbell.engine.explain import explain_runs
 from openbell.engine.trail import DecisionQuery, Run, TrailKind
 from openbell.market.calendar import calendar_for
 from openbell.runner.loops import Loops
@@ -67,6 +69,40 @@ async def test_what_a_strategy_said_and_what_came_of_it_is_one_entry(folder: Pat
         ("WARMUP", 1, ""),
     ]
     await told.end()
+
+
+async def test_a_signal_that_waited_says_how_its_wait_ended_and_its_end_follows_from_its_inputs(folder: Path) -> None:
+    told = await story(folder)
+    told.world.gate.in_sync = False
+    await told.tick(*RISING)
+    await told.tick(*FLAT)
+    await told.tick(*RISING)
+    told.world.take(scheduler_manifest(generation=2), strategy_manifest())
+    await told.tick(*FLAT)
+    assert [(reason, count) for reason, count in await said(told)] == [
+        ("RECONCILING", 1),
+        ("EXPIRED", 1),
+        ("NO_SIGNAL", 1),
+        ("RECONCILING", 1),
+        ("SUPERSEDED", 1),
+        ("NO_SIGNAL", 1),
+    ]
+    lines = "\n".join(explain_runs(list(reversed(await runs(told)))))
+    assert "EXPIRED, the signal's lifetime is over (Buy with confidence 0.88 (+3.00% over 2 bars), it waited" in lines
+    assert "a resource or the leadership changed while it waited" in lines
+    await told.end()
+    report = told.audit()
+    assert ([each.sentence() for each in report.differences], dict(report.untested)) == ([], {})
+
+
+async def test_a_signal_that_finds_no_room_to_wait_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue.keep, "__kwdefaults__", {**queue.keep.__kwdefaults__, "capacity": 0})
+    told = await story(folder)
+    told.world.gate.in_sync = False
+    await told.tick(*RISING)
+    assert await said(told) == [("QUEUE_FULL", 1), ("RECONCILING", 1)]
+    await told.end()
+    assert told.audit().differences == []
 
 
 async def test_a_position_says_at_each_look_why_it_is_held_or_left(folder: Path) -> None:

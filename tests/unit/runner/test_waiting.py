@@ -147,6 +147,24 @@ async def test_a_signal_whose_life_ends_while_it_waits_is_a_rejected_trade(marke
     assert (market.sent, market.counted) == (["AAPL"], (2, 1))
 
 
+async def test_how_old_its_bar_was_is_taken_off_the_wait_of_an_opening(market: Market) -> None:
+    market.take(risk=FULL)
+    await market.evaluate(0, buy("AAPL"), buy("MSFT", 0.8, seconds=120, bar_time=at(-40)))
+    assert market.world.signals[-1].detail.endswith("it is decided again until 15:01:20 UTC")
+    await market.evaluate(61)
+    assert market.sent == ["AAPL", "MSFT"]
+
+
+async def test_an_openings_wait_is_over_when_its_bar_is_as_old_as_its_signal_was_to_live(market: Market) -> None:
+    market.world.gate.in_sync = False
+    await market.evaluate(0, buy("MSFT", 0.8, seconds=120, bar_time=at(-40)))
+    await market.evaluate(79)
+    market.world.gate.in_sync = True
+    await market.evaluate(80)
+    assert market.told == [("MSFT", "RECONCILING"), ("MSFT", "EXPIRED")]
+    assert market.sent == []
+
+
 async def test_a_place_that_an_exit_makes_is_taken_by_what_waited_for_it(market: Market) -> None:
     await market.world.hold("a", symbol="AAPL")
     market.world.broker.says(AAPL=10)
@@ -264,7 +282,7 @@ async def test_an_entry_that_was_ordered_is_not_ordered_again_by_a_signal_that_w
 
 
 async def test_what_finds_no_room_is_told_so(market: Market, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue.keep, "__kwdefaults__", {"capacity": 1})
+    monkeypatch.setattr(queue.keep, "__kwdefaults__", {**queue.keep.__kwdefaults__, "capacity": 1})
     market.world.gate.in_sync = False
     await market.evaluate(0, buy("AAPL", 0.7), buy("MSFT", 0.9))
     assert sorted(market.told) == [("AAPL", "QUEUE_FULL"), ("MSFT", "RECONCILING")]

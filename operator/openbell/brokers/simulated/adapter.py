@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -40,6 +40,7 @@ class SimulatedBroker:
         self._account = account
         self._polls = polls
         self._connected = False
+        self.on_lost: Callable[[], object] = lambda: None
         self._events: asyncio.Queue[BrokerEvent] = asyncio.Queue()
         self._desk = Desk(book, market, clock, settings or VenueSettings(), self._happened)
 
@@ -60,6 +61,7 @@ class SimulatedBroker:
                 await asyncio.Event().wait()
         finally:
             self._connected = False
+            self.on_lost()
             self._events.put_nowait(ConnectionChanged(False, "the simulated venue is closed"))
 
     async def account(self) -> Answer[Account]:

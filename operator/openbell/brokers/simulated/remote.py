@@ -55,6 +55,7 @@ class RemoteVenue:
         self._rng = rng or random.Random()
         self._writer: asyncio.StreamWriter | None = None
         self._why = "not connected yet"
+        self.on_lost: Callable[[], object] = lambda: None
         self._next_id = 0
         self._waiting: dict[int, asyncio.Future[Json]] = {}
         self._events: asyncio.Queue[BrokerEvent] = asyncio.Queue()
@@ -149,6 +150,8 @@ class RemoteVenue:
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             future.cancel()
+        if was_connected:
+            self.on_lost()
         if was_connected or why != self._why:
             self._why = why
             self._events.put_nowait(ConnectionChanged(False, why))
