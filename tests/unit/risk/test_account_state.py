@@ -20,7 +20,7 @@ from openbell.risk.account_state import AccountState
 from openbell.risk.day_trading import DayTradingLimits
 from openbell.risk.intraday_margin import Deficit, MarginState
 from openbell.risk.settled_cash import SettlementLimits, SettlementView
-from openbell.risk.settlement import SettlementLedger, Tranche, ViolationKind
+from openbell.risk.settlement import CashMovement, SettlementLedger, Tranche, ViolationKind
 from openbell.risk.view import RiskLimits, WorkingEntry
 
 MONDAY, TUESDAY = T0.date(), T0.date() + timedelta(days=1)
@@ -63,10 +63,11 @@ class Subject:
         deficits: Iterable[Deficit] = (),
         now: datetime = T0,
     ) -> None:
-        self.state.begin(account(cash), fills, deficits, now)
+        known = tuple(fills)
+        self.state.begin([self.state.opening(account(cash), known, now)], known, deficits, now)
 
-    def take_in(self, cash: str) -> None:
-        self.state.take_in(account(cash))
+    def take_in(self, cash: str, now: datetime = T0) -> CashMovement | None:
+        return self.state.take_in(account(cash), now)
 
     @property
     def ledger(self) -> SettlementLedger:
@@ -157,21 +158,63 @@ def test_a_fill_before_the_account_is_read_is_left_to_the_reading() -> None:
     assert subject.told == []
 
 
-@pytest.mark.parametrize(
-    ("cash", "settled"),
-    [("10000.01", "10000.01"), ("10000.009", "10000"), ("9999.99", "9999.99"), ("9999.991", "10000")],
-)
-def test_cash_that_differs_by_a_cent_or_more_has_moved(cash: str, settled: str) -> None:
+def test_an_account_opens_with_what_its_fills_do_not_explain_of_its_cash() -> None:
+    fills = [fill("a", Side.BUY, 1000), fill("b", Side.SELL, 1200)]
+    for limits, days in ((CASH, 372), (MARGIN, 14)):
+        opening = Subject(limits).state.opening(account("10000"), fills, T0)
+        assert opening == CashMovement(T0 - days * DAY, Decimal(9800))
+
+
+def test_all_that_has_moved_the_cash_is_in_the_ledger_from_its_beginning() -> None:
+    subject = Subject(CASH)
+    came = CashMovement(T0, Decimal(500), TUESDAY)
+    subject.state.begin([CashMovement(T0 - 9 * DAY, Decimal(10_000)), came], [fill("a", Side.BUY, 100)], (), T0)
+    assert (subject.ledger.settled, subject.ledger.unsettled) == (9900, (Tranche(Decimal(500), TUESDAY),))
+
+
+def test_money_that_came_settles_as_a_sale_of_now_does() -> None:
     subject = Subject(CASH)
     subject.begin("10000")
-    subject.take_in(cash)
-    assert subject.ledger.settled == Decimal(settled)
+    assert subject.take_in("10500", T0 + DAY) == CashMovement(T0 + DAY, Decimal(500), TUESDAY + DAY)
+    assert (subject.ledger.settled, subject.ledger.unsettled) == (10_000, (Tranche(Decimal(500), TUESDAY + DAY),))
+    assert subject.take_in("10500", T0 + DAY) is None
+
+
+def test_money_that_went_has_gone_from_what_had_settled() -> None:
+    subject = Subject(CASH)
+    subject.begin("10000")
+    assert subject.take_in("9000") == CashMovement(T0, Decimal(-1000), None)
+    assert (subject.ledger.settled, subject.ledger.unsettled) == (9000, ())
+
+
+@pytest.mark.parametrize(
+    ("cash", "moved"),
+    [("10000.01", "0.01"), ("10000.009", "0"), ("9999.99", "-0.01"), ("9999.991", "0")],
+)
+def test_cash_that_differs_by_a_cent_or_more_has_moved(cash: str, moved: str) -> None:
+    subject = Subject(CASH)
+    subject.begin("10000")
+    movement = subject.take_in(cash)
+    assert (movement.amount if movement else 0) == Decimal(moved)
+    assert subject.ledger.cash == 10_000 + Decimal(moved)
 
 
 def test_nothing_is_taken_in_before_the_account_is_read() -> None:
     subject = Subject(CASH)
-    subject.take_in("5000")
+    assert subject.take_in("5000") is None
     assert subject.known.settlement is None
+
+
+def test_money_that_came_on_a_day_that_is_not_known_makes_the_account_unknown_and_money_that_went_does_not() -> None:
+    subject = Subject(CASH)
+    subject.begin("10000")
+    subject.dates.unknown_from = MONDAY
+    assert subject.take_in("9000") is not None
+    assert subject.state.is_read
+    assert subject.take_in("9500") is None
+    assert not subject.state.is_read
+    assert subject.known.settlement is None
+    assert [type(error) for error in subject.told] == [CalendarError]
 
 
 def test_a_cash_account_is_free_to_buy_with_what_no_open_buy_needs() -> None:
@@ -238,7 +281,7 @@ def test_whoever_does_not_listen_is_not_told() -> None:
     dates = Weekdays()
     state = AccountState(Memory(), dates)
     state.adopt(MARGIN, dates)
-    state.begin(account(), (), (), T0)
+    state.begin((), (), (), T0)
     dates.unknown_from = MONDAY
     assert state.book(make_intent(), fill("a", Side.BUY, 1000)) == ()
     assert not state.is_read
