@@ -20,8 +20,8 @@ INTENTS=(journal/{columns,copies,database,dialects,export,filesystem,journal,lif
 declare -A TESTS=(
   [risk]="tests/unit/risk"
   [engine]="tests/unit/engine/test_exits.py tests/unit/engine/test_sizing.py"
-  [journal]="$(echo tests/unit/journal/test_{dialects,export,filesystem,intent_lifecycle,journal_model}.py \
-    tests/unit/journal/test_{journal_operations,migrations,recovery,reserve,risk_records,unwritten}.py)"
+  [journal]="$(echo tests/unit/journal/test_{columns,dialects,export,filesystem,intent_lifecycle,journal_model}.py \
+    tests/unit/journal/test_{journal_operations,migrations,reading,recovery,reserve,risk_records,unwritten}.py)"
 )
 
 cd "$ROOT"
