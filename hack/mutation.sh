@@ -20,8 +20,9 @@ INTENTS=(journal/{columns,copies,database,dialects,export,filesystem,journal,lif
 declare -A TESTS=(
   [risk]="tests/unit/risk"
   [engine]="tests/unit/engine/test_exits.py tests/unit/engine/test_sizing.py"
-  [journal]="$(echo tests/unit/journal/test_{columns,dialects,export,filesystem,intent_lifecycle,journal_model}.py \
-    tests/unit/journal/test_{journal_operations,migrations,reading,recovery,reserve,risk_records,unwritten}.py)"
+  [journal]="$(echo tests/unit/journal/test_{columns,dialects,export,filesystem,intent_lifecycle,journal_model,lock}.py \
+    tests/unit/journal/test_journal_{operations,whole}.py \
+    tests/unit/journal/test_{migrations,reading,recovery,reserve,risk_records,unwritten}.py)"
 )
 
 cd "$ROOT"
@@ -29,6 +30,9 @@ cd "$ROOT"
 [ $# -gt 0 ] || set -- risk/*.py engine/exits.py engine/sizing.py "${INTENTS[@]}"
 
 quoted() { printf '"%s", ' "$@"; }
+
+# Every mutant has a pytest of its own, which would spend more on looking for garbage at its end than on most tests.
+PYTEST=(-p no:xdist -p no:cacheprovider -p no:unraisableexception --hypothesis-profile=mutants)
 
 # mutants GROUP PATTERN...: mutmut knows a package by a folder called src, and works on a copy of its own.
 mutants() {
@@ -45,7 +49,7 @@ mutants() {
 source_paths = ["src"]
 only_mutate = [$(quoted "${@/#/src/openbell/}")]
 pytest_add_cli_args_test_selection = [$(quoted "${tests[@]}")]
-pytest_add_cli_args = ["-p", "no:xdist", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
+pytest_add_cli_args = [$(quoted "${PYTEST[@]}")]
 also_copy = ["hack", "charts", "crds", "docs", "examples", "operator"]
 use_git_change_detection = false
 END
