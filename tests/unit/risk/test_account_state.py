@@ -196,6 +196,7 @@ def test_cash_that_differs_by_a_cent_or_more_has_moved(cash: str, moved: str) ->
     subject.begin("10000")
     movement = subject.take_in(cash)
     assert (movement.amount if movement else 0) == Decimal(moved)
+    assert (movement.settles_on if movement else None) == (TUESDAY if Decimal(moved) > 0 else None)
     assert subject.ledger.cash == 10_000 + Decimal(moved)
 
 
@@ -402,6 +403,7 @@ def test_fills_are_kept_for_a_fortnight(age: int, counted: int, is_booked: bool)
     [
         (10, None, "99750"),  # 25 % of what a long position cost
         (10, Decimal(200), "99500"),  # of what it is worth
+        (1, None, "99975"),
         (-10, None, "99700"),  # 30 % of a short one
         (-10, Decimal(200), "99400"),
     ],
