@@ -25,7 +25,7 @@ from openbell.domain.orders import IntentKind, IntentState, OrderTerms, OrderTyp
 from openbell.domain.positions import ExitPolicy, TrailingStop
 from openbell.domain.reasons import Reason
 from openbell.domain.statistics import Counters, Statistics
-from openbell.journal import Journal, JournalIdentity, StoredParameters, schema
+from openbell.journal import Journal, JournalIdentity, StoredParameters, rows, schema
 from openbell.journal import journal as journal_module
 from openbell.journal.columns import from_micros, to_micros
 from openbell.journal.database import connect, prepare
@@ -630,6 +630,16 @@ async def test_counters_survive(journal: Journal, tmp_path: Path) -> None:
     again = reopen(journal, tmp_path)
     assert (await again.load()).statistics == stored
     again.close()
+
+
+def test_the_same_counters_are_the_same_text_whatever_their_order() -> None:
+    one, other = Counters(evaluations_run=1, reasons={"b": 1, "a": 2}), Counters(reasons={"a": 2, "b": 1})
+    names = [("x", one), ("y", other)]
+    text = rows.statistics_document(Statistics(one, MappingProxyType(dict(names))))
+    turned = replace(one, reasons={"a": 2, "b": 1})
+    again = Statistics(turned, MappingProxyType(dict(reversed(names))))
+    assert rows.statistics_document(again) == text
+    assert " " not in text
 
 
 async def test_counters_can_go_with_a_ticks_intents(journal: Journal) -> None:
