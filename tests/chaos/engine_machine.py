@@ -182,6 +182,8 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(symbol=symbols, bps=st.sampled_from((-350, 450)), full=st.booleans(), steps=lasting)
     def exits_are_refused(self, symbol: str, bps: int, full: bool, steps: int) -> None:
+        self.do("bar_closes", said={("trend", symbol): (Action.BUY, 0.9)}, meanwhile=None)
+        self.do("price_moves", symbol=symbol, bps=1)
         if full:
             self.do("disk_is_full", full=True)
             self.then(steps + 5, "disk_is_full", full=False)

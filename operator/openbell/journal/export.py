@@ -50,6 +50,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "locks": (
             *("lock_id", "scope", "subject", "reason", "detail", "since", "until", "made_by", "lifted_at", "lifted_by"),
         ),
+        "cash_movements": ("time", "amount", "settles_on"),
         "deficits": ("day", "amount", "equity", "satisfied_on"),
         "peaks": ("equity", "since"),
         "day_starts": ("day", "equity"),
@@ -68,6 +69,7 @@ _ORDER: Mapping[str, str] = MappingProxyType(
         "positions": "opened_at",
         "adjustments": "time",
         "locks": "since",
+        "cash_movements": "time",
     }
 )
 """What the rows are sorted by before their key."""

@@ -29,7 +29,8 @@ log = structlog.get_logger("openbell.comparison")
 COMPARE_EVERY_SECONDS = 60.0
 RETRY_SECONDS = 1.0
 SETTLING = timedelta(seconds=10)  # an order this young may still be on its way when the broker does not name it
-FILLS_SINCE = timedelta(days=7)
+REMEMBERED = timedelta(days=7)  # what a broker can be counted on to remember
+CLOCKS_DIFFER = timedelta(days=1)  # more than the broker's clock and ours ever do
 FIRST_ANSWER_SECONDS = 3.0  # exits wait so long for the first comparison of a process, and no longer
 
 
@@ -57,6 +58,7 @@ class Comparison:
         self._announce = announce
         self._due = asyncio.Event()
         self._connected_at: datetime = clock.now()
+        self._connections = 0
         self._comparing = asyncio.Lock()
         self.answered = asyncio.Event()
         self.is_certain = False  # whether the broker has told of every order since the connection came up
@@ -84,6 +86,7 @@ class Comparison:
         self._not_in_sync("Comparing" if event.connected else "Disconnected", event.why or "not compared yet")
         if event.connected:
             self._connected_at = self._clock.now()
+            self._connections += 1
             self._due.set()
             self.on_connected()
 
@@ -117,6 +120,7 @@ class Comparison:
         """
         async with self._comparing:
             booked, question_at, asked_at = self._desk.bookings, self._clock.monotonic(), self._clock.now()
+            connection = self._connections
             try:
                 found = self.accept(await self._ask())
             except StaleEpochError:
@@ -135,6 +139,8 @@ class Comparison:
             for fill in sorted(fills, key=lambda each: each.time):
                 await self._desk.on_fill(fill)
             killpoints.reach("comparison.applied")
+            if connection != self._connections:
+                return False  # what the connection before this one answered says nothing of what was missed between
             is_new = has_taken or self._desk.bookings != booked
             if is_new and (found.orphan_orders or found.orphan_fills):
                 self._due.set()  # a position that is known only now may have sent them: look again, before any exit
@@ -170,7 +176,7 @@ class Comparison:
     async def _ask(self) -> Recovery:
         now = self._clock.now()
         orders = await self._broker.orders()
-        fills = await self._broker.fills(now - FILLS_SINCE)
+        fills = await self._broker.fills(self._fills_since(now))
         positions = await self._broker.positions()
         account = await self._broker.account()
         if isinstance(account, Value):
@@ -179,9 +185,14 @@ class Comparison:
             orders,
             fills,
             positions,
-            remembered_since=now - FILLS_SINCE,
+            remembered_since=now - REMEMBERED,
             settled_before=max(self._connected_at, now - SETTLING),
         )
+
+    def _fills_since(self, now: datetime) -> datetime:
+        """So far back that no fill of an open order is left out, however long the broker was away."""
+        oldest = min((flying.intent.created_at for flying in self._desk.in_flight.values()), default=now)
+        return min(now - REMEMBERED, oldest - CLOCKS_DIFFER)
 
     def _conclude(self, found: Recovery) -> None:
         if found.is_in_sync:

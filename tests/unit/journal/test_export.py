@@ -67,6 +67,7 @@ async def test_the_files_say_what_the_journal_says(journal: Journal, tmp_path: P
             f"{tmp_path}/out/positions.csv: 2 rows",
             f"{tmp_path}/out/adjustments.csv: 0 rows",
             f"{tmp_path}/out/locks.csv: 0 rows",
+            f"{tmp_path}/out/cash_movements.csv: 0 rows",
             f"{tmp_path}/out/deficits.csv: 0 rows",
             f"{tmp_path}/out/peaks.csv: 0 rows",
             f"{tmp_path}/out/day_starts.csv: 0 rows",

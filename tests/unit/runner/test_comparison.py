@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,10 +11,11 @@ import pytest
 from fakes.trading import World, until
 from fakes.values import OWNER, at, make_fill, make_intent, make_position, make_update, ref
 from openbell.brokers.base import ConnectionChanged
-from openbell.domain.answers import Unknown
+from openbell.domain.answers import Answer, ConfirmedEmpty, Unknown
 from openbell.domain.errors import JournalError
 from openbell.domain.identity import exit_ref
-from openbell.domain.orders import IntentState, OrderUpdate, Side
+from openbell.domain.orders import Fill, IntentState, OrderUpdate, Side
+from openbell.domain.positions import BrokerPosition
 from openbell.runner import comparison as comparisons
 
 UP, DOWN = ConnectionChanged(True, ""), ConnectionChanged(False, "the cable is out")
@@ -26,6 +27,45 @@ async def test_a_new_connection_is_out_of_sync_until_it_was_compared(world: Worl
     await world.comparison.compare()
     assert world.gate.in_sync
     assert world.comparison.reason == "InSync"
+
+
+async def test_answers_of_the_connection_before_agree_with_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    positions = world.broker.positions
+
+    async def late() -> Answer[tuple[BrokerPosition, ...]]:
+        answer = await positions()
+        world.comparison.on_connection(DOWN)
+        world.comparison.on_connection(UP)
+        return answer
+
+    world.comparison.on_connection(UP)
+    with monkeypatch.context() as once:
+        once.setattr(world.broker, "positions", late)
+        assert not await world.comparison.compare()
+    assert not world.gate.in_sync
+
+    assert await world.comparison.compare()
+    assert world.gate.in_sync
+
+
+async def test_fills_of_an_open_order_are_asked_for_however_old_it_is(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[datetime] = []
+
+    async def fills(since: datetime) -> Answer[tuple[Fill, ...]]:
+        asked.append(since)
+        return ConfirmedEmpty()
+
+    monkeypatch.setattr(world.broker, "fills", fills)
+    await world.comparison.compare()
+    await world.desk.place([make_intent("b")])
+    world.clock.set(at(0) + timedelta(days=30))
+    await world.comparison.compare()
+
+    assert asked == [at(0) - timedelta(days=7), at(0) - timedelta(days=1)]
 
 
 async def test_a_lost_connection_says_why_and_changes_nothing_else(world: World) -> None:
