@@ -114,6 +114,22 @@ def test_an_entry_against_any_lot_of_the_symbol_is_denied(owner: str) -> None:
     assert reason(candidate(), view(positions=(elsewhere,))) is None
 
 
+# day trading
+
+
+def test_the_rules_of_day_trading_look_at_the_symbol_the_side_and_the_worth_of_the_order() -> None:
+    million = Decimal(10**6)
+    margin = MarginState(Decimal(1999), million, debit_free=Decimal(1000))
+    known = DayTradingView(TODAY, million, Window((TODAY,)), margin, day_trades_remaining=1, opened=("AAPL",))
+    limits = RiskLimits(allow_short=True, day_trading=DayTradingLimits(Regime.AUTO))
+    assert reason(candidate(), view(day_trading=known), limits) is None
+    assert reason(candidate(symbol="MSFT"), view(day_trading=known), limits) is Reason.DAY_TRADE_LIMIT
+    assert reason(candidate(quantity=Decimal(11)), view(day_trading=known), limits) is Reason.MARGIN_MINIMUM_EQUITY
+    assert reason(candidate(side=Side.SELL), view(day_trading=known), limits) is Reason.MARGIN_MINIMUM_EQUITY
+    cash = replace(limits, settlement=CASH, allow_short=False)
+    assert reason(candidate(symbol="MSFT"), view(day_trading=known), cash) is None
+
+
 # losses
 
 

@@ -86,7 +86,7 @@ def test_a_subject_whose_lock_is_there_does_not_keep_the_next_from_its_own() -> 
 
 
 def test_the_same_cause_has_the_same_id_and_every_other_cause_another() -> None:
-    trade = stop(-10)
+    trade = stop(-10, "trend")  # a symbol that is called as its strategy is
     (one,) = locks_due([trade], [Cooldown(60)], T0, ())
     assert locks_due([trade], [Cooldown(60)], at(5), ()) == (one,)
     others = [
