@@ -13,12 +13,16 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - this is the folder that is meant
 ENOUGH_BYTES = 1 << 30  # a container's own is often 64 MiB
 
 settings.register_profile("openbell", deadline=None)
+# For mutants of the code, see hack/mutation.sh: a few examples each, the same ones every time, and one that fails is
+# enough: nobody reads the smallest.
+QUICK = (Phase.explicit, Phase.generate)
+settings.register_profile("mutants", deadline=None, max_examples=25, derandomize=True, database=None, phases=QUICK)
 settings.load_profile("openbell")
 
 

@@ -85,8 +85,3 @@ def judge(symbol: str, notional: Decimal, side: Side, view: DayTradingView, limi
     if denied is None and Regime.INTRADAY_MARGIN in rules:
         denied = intraday_margin.judge(notional, side, view.margin, limits.min_excess_liquidity)
     return denied
-
-
-def no_day_trading_state(today: date, equity: Decimal) -> DayTradingView:
-    """An account without trades, positions or deficits."""
-    return DayTradingView(today, equity, Window((today,)), MarginState(equity, equity, equity))

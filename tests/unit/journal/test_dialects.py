@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from sqlalchemy import Dialect
+from sqlalchemy import Column, Dialect, Integer, MetaData, Table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -48,3 +48,13 @@ def test_a_row_is_inserted_once_or_replaced_in_the_words_of_the_connections_data
         "updated_at = excluded.updated_at"
     )
     assert insert_new(on(dialect), schema.fills) is new, "built once"
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_statements_of_a_table_are_built_for_its_keys_and_columns(dialect: str) -> None:
+    table = Table("notes", MetaData(), *(Column(name, Integer, primary_key=name < "c") for name in "abcd"))
+    new, replaced = insert_new(on(dialect), table), insert_or_replace(on(dialect), table)
+    assert type(new.table) is Table
+    assert {type(each).__module__.split(".")[2] for each in (new, replaced)} == {dialect}
+    assert [column.name for column in new.exported_columns] == ["a", "b"]
+    assert words(replaced, dialect).endswith("ON CONFLICT (a, b) DO UPDATE SET c = excluded.c, d = excluded.d")

@@ -10,7 +10,7 @@ from fakes.values import T0
 from openbell.domain.clock import SimulatedClock
 from openbell.domain.errors import JournalError
 from openbell.journal import Journal, filesystem
-from openbell.journal.filesystem import filesystem_of
+from openbell.journal.filesystem import filesystem_of, network_filesystem
 
 MOUNTS = r"""22 1 253:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 23 22 0:20 / /proc rw,nosuid - proc proc rw
@@ -40,6 +40,32 @@ def test_the_innermost_and_latest_mount_holds_the_folder(folder: str, expected: 
     assert filesystem_of(Path(folder), MOUNTS) == expected
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("1 2 3 / / - ext4", "ext4"),
+        ("1 2 3 / /", ""),  # no type
+        ("1 2 3 / / -", ""),
+        ("1 2 3 -", ""),
+        ("- 2 3", ""),
+        (r"1 2 3 / /\134x - ext4", ""),  # the folder is another
+    ],
+)
+def test_a_line_without_a_mount_point_and_a_type_says_nothing(line: str, expected: str) -> None:
+    assert filesystem_of(Path("/data"), line) == expected
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("nfs", "nfs"), ("fuse.sshfs", "fuse.sshfs"), ("ext4", None)])
+def test_a_network_filesystem_is_named_and_a_local_one_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, expected: str | None
+) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_bytes(b"1 2 3 / /\xff rw - xfs x\n" + f"1 2 3 / {tmp_path.resolve()} rw - {kind} x\n".encode())
+    monkeypatch.setattr(filesystem, "MOUNTS", mounts)
+    monkeypatch.chdir(tmp_path)
+    assert network_filesystem(Path("journal")) == expected
+
+
 def test_nothing_is_said_of_a_folder_without_a_mount() -> None:
     assert filesystem_of(Path("/x"), "") == ""
 
@@ -51,8 +77,12 @@ def test_a_journal_on_a_network_filesystem_is_refused_before_anything_is_written
     folder = tmp_path / "journal"
     mounts.write_text(f"30 22 0:40 / {tmp_path.resolve()} rw - nfs4 server:/export rw\n")
     monkeypatch.setattr(filesystem, "MOUNTS", mounts)
-    with pytest.raises(JournalError, match=r"is on nfs4, a network filesystem, .* use a volume on a local disk"):
+    with pytest.raises(JournalError, match="a network filesystem") as refused:
         Journal.open(folder, clock=SimulatedClock(T0))
+    assert str(refused.value) == (
+        f"the journal folder {folder} is on nfs4, a network filesystem, "
+        "where locks do not hold; use a volume on a local disk"
+    )
     assert not folder.exists()
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fakes.values import T0, at, make_fill, make_intent, make_update
 from openbell.domain.orders import Fill, IntentKind, IntentState, OrderTerms, OrderType, OrderUpdate
-from openbell.journal.lifecycle import after_fill, after_update
+from openbell.journal.lifecycle import after_fill, after_split, after_update
 from openbell.journal.values import IntentRecord
 
 N, D, W, F, C, R, X = (
@@ -76,6 +76,35 @@ def test_terms_are_taken_of_protective_orders_alone_and_only_where_they_fit() ->
         assert after_update(resting(W), make_update(W, terms=odd), at(1)).intent.quantity == 10
     for over in (C, R):
         assert after_update(resting(over), make_update(W, terms=terms(4)), at(1)).intent.quantity == 10
+
+
+def test_both_prices_of_a_protective_order_follow_the_broker_down_to_a_single_share() -> None:
+    target = make_intent(kind=IntentKind.PROTECTIVE, order_type=OrderType.LIMIT, limit_price=Decimal(110))
+    moved = OrderTerms(Decimal(1), limit_price=Decimal(111))
+    assert after_update(replace(record(W), intent=target), make_update(W, terms=moved), at(1)).intent.terms == moved
+    raised = OrderTerms(Decimal(1), stop_price=Decimal(99))
+    assert after_update(resting(W), make_update(W, terms=raised), at(1)).intent.terms == raised
+
+
+def test_a_split_changes_quantities_and_every_price_the_other_way() -> None:
+    resting_both = make_intent(
+        kind=IntentKind.PROTECTIVE,
+        order_type=OrderType.STOP,
+        stop_price=Decimal(98),
+        limit_price=Decimal(90),
+    )
+    known = replace(record(W, filled=Decimal(4), reported=Decimal(6), average_price=Decimal(100)), intent=resting_both)
+    after = after_split(known, Decimal(2), at(5))
+    assert after.intent == replace(
+        resting_both,
+        quantity=Decimal(20),
+        reference_price=Decimal("50.125"),
+        stop_price=Decimal(49),
+        limit_price=Decimal(45),
+    )
+    assert (after.filled, after.reported, after.average_price, after.updated_at) == (8, 12, 50, at(5))
+    market = after_split(record(W), Decimal(2), at(5)).intent
+    assert (market.limit_price, market.stop_price) == (None, None)
 
 
 def test_the_last_word_on_an_order_brings_its_last_terms() -> None:

@@ -14,8 +14,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 import pytest
+from sqlalchemy import Connection
 
 from fakes.values import OWNER, T0, at, make_fill, make_intent, make_position, make_trade, make_update, ref
+from openbell.domain.answers import Unknown, Value
 from openbell.domain.clock import SimulatedClock
 from openbell.domain.errors import JournalError, JournalLockedError, StaleEpochError
 from openbell.domain.identity import exit_ref, owner_tag
@@ -23,9 +25,10 @@ from openbell.domain.orders import IntentKind, IntentState, OrderTerms, OrderTyp
 from openbell.domain.positions import ExitPolicy, TrailingStop
 from openbell.domain.reasons import Reason
 from openbell.domain.statistics import Counters, Statistics
-from openbell.journal import Journal, JournalIdentity, StoredParameters, schema
+from openbell.journal import Journal, JournalIdentity, StoredParameters, rows, schema
+from openbell.journal import journal as journal_module
 from openbell.journal.columns import from_micros, to_micros
-from openbell.journal.database import connect
+from openbell.journal.database import connect, prepare
 
 
 def reopen(journal: Journal, folder: Path) -> Journal:
@@ -94,16 +97,80 @@ def test_an_impossible_and_a_newer_schema_version_are_refused(
         Journal.open(tmp_path, clock=SimulatedClock(T0))
 
 
+def test_the_sentence_of_a_version_that_cannot_be_read_says_what_to_do(journal: Journal, tmp_path: Path) -> None:
+    journal.close()
+    newer = schema.SCHEMA_VERSION + 1
+    sentences = {
+        newer: f"the journal's schema version is {newer}, newer than {schema.SCHEMA_VERSION}, "
+        "which this version of Openbell reads; run the newer Openbell",
+        0: "the journal's schema version is 0, but the first one is 1: the file is damaged",
+    }
+    for version, sentence in sentences.items():
+        with sqlite3.connect(tmp_path / "journal.db") as raw:
+            raw.execute("UPDATE journal SET schema_version = ?", (version,))
+        raw.close()
+        with pytest.raises(JournalError) as refused:
+            Journal.open(tmp_path, clock=SimulatedClock(T0))
+        assert str(refused.value) == sentence
+
+
+def test_a_new_file_says_its_version_when_it_was_made_and_that_nobody_has_written(tmp_path: Path) -> None:
+    Journal.open(tmp_path, clock=SimulatedClock(T0)).close()
+    with sqlite3.connect(tmp_path / "journal.db") as raw:
+        found = raw.execute("SELECT id, owner_tag, epoch, schema_version, created_at FROM journal").fetchall()
+    raw.close()
+    assert found == [(1, None, 0, schema.SCHEMA_VERSION, to_micros(T0))]
+
+
+def test_a_journal_is_opened_with_its_reserve_and_the_mark_of_what_was_not_written(tmp_path: Path) -> None:
+    first = Journal.open(tmp_path, clock=SimulatedClock(T0))
+    assert not first.unwritten.is_inherited
+    assert {path.name for path in tmp_path.iterdir()} >= {"journal.db", "lock", "reserve", "unwritten"}
+    first.unwritten.set()
+    again = reopen(first, tmp_path)
+    assert again.unwritten.is_inherited
+    again.close()
+
+
+def test_what_holds_the_file_up_gets_the_reserve_and_is_tried_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def refuse_once(connection: Connection, path: Path, now: datetime) -> None:
+        asked.append((tmp_path / "reserve").exists())
+        if len(asked) == 1:
+            raise JournalError("database or disk is full")
+        prepare(connection, path, now)
+
+    (tmp_path / "reserve").write_bytes(b"room")
+    monkeypatch.setattr(journal_module, "prepare", refuse_once)
+    Journal.open(tmp_path, clock=SimulatedClock(T0)).close()
+    assert asked == [True, False]
+    assert (tmp_path / "reserve").stat().st_size > 4, "it is kept anew"
+
+
+def test_without_a_reserve_the_first_refusal_is_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise JournalError("database or disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal_module, "prepare", refuse)
+        with pytest.raises(JournalError, match=r"^database or disk is full$"):
+            Journal.open(tmp_path, clock=SimulatedClock(T0))
+    Journal.open(tmp_path, clock=SimulatedClock(T0)).close()  # the folder was let go
+
+
 def test_a_file_that_is_no_journal_is_refused_and_the_folder_let_go(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     path.write_bytes(b"not a database, but long enough to be looked at as one" * 20)
-    with pytest.raises(JournalError, match="not a database"):
+    with pytest.raises(JournalError, match=r"^the journal failed while opening: file is not a database$"):
         Journal.open(tmp_path, clock=SimulatedClock(T0))
     path.unlink()
     with sqlite3.connect(path) as raw:
         raw.execute("CREATE TABLE other (x)")
     raw.close()
-    with pytest.raises(JournalError, match="not a journal of Openbell"):
+    with pytest.raises(JournalError, match=r"^the file journal\.db is not a journal of Openbell: it has other tables$"):
         Journal.open(tmp_path, clock=SimulatedClock(T0))
     path.unlink()
     Journal.open(tmp_path, clock=SimulatedClock(T0)).close()
@@ -131,7 +198,7 @@ async def test_the_owner_is_adopted_once(journal: Journal, tmp_path: Path) -> No
 async def test_an_epoch_only_ever_rises(journal: Journal, tmp_path: Path) -> None:
     await journal.begin_epoch(3)
     for stale in (1, 2, 3):
-        with pytest.raises(StaleEpochError, match=f"epoch {stale} is not higher than 3"):
+        with pytest.raises(StaleEpochError, match=f"^epoch {stale} is not higher than 3, which the journal has seen$"):
             await journal.begin_epoch(stale)
     await journal.begin_epoch(4)
     again = reopen(journal, tmp_path)
@@ -142,7 +209,7 @@ async def test_an_epoch_only_ever_rises(journal: Journal, tmp_path: Path) -> Non
 @pytest.mark.parametrize("epoch", [1, 3])
 async def test_intents_of_another_epoch_are_refused_whole(journal: Journal, epoch: int) -> None:
     await journal.begin_epoch(2)
-    with pytest.raises(StaleEpochError, match=f"carries epoch {epoch}, but the journal's is 2"):
+    with pytest.raises(StaleEpochError, match=f"^intent {ref('b')} carries epoch {epoch}, but the journal's is 2$"):
         await journal.commit_intents([make_intent("a", epoch=2), make_intent("b", epoch=epoch)])
     assert await journal.orders(9) == ()
 
@@ -388,7 +455,7 @@ async def test_a_trade_that_cannot_be_written_takes_its_fill_back(journal: Journ
 
 
 async def test_a_fill_of_another_symbol_is_not_booked_on_a_position(journal: Journal) -> None:
-    with pytest.raises(JournalError, match="is of MSFT, but its position is of AAPL"):
+    with pytest.raises(JournalError, match=r"^fill x1 is of MSFT, but its position is of AAPL$"):
         await journal.record_fill(make_fill(symbol="MSFT"), make_position(), None)
 
 
@@ -426,7 +493,7 @@ async def test_an_exits_sequence_never_goes_back(journal: Journal) -> None:
 
 
 async def test_a_position_without_a_fill_is_not_saved(journal: Journal) -> None:
-    with pytest.raises(JournalError, match="position p-a is not in the journal"):
+    with pytest.raises(JournalError, match=r"^position p-a is not in the journal: no fill of it was booked$"):
         await journal.save_positions([make_position()])
 
 
@@ -494,6 +561,51 @@ async def test_orders_and_trades_come_newest_first_up_to_the_limit(journal: Jour
     assert [trade.exit_time for trade in await journal.trades(2)] == [at(2), at(1)]
 
 
+async def test_what_was_made_at_the_same_time_comes_in_the_order_of_its_names(journal: Journal) -> None:
+    await journal.begin_epoch(1)
+    await journal.commit_intents([make_intent(name) for name in "bca"])
+    assert [record.intent.order_ref for record in await journal.orders(9)] == [ref(name) for name in "abc"]
+    assert [each.intent.order_ref for each in (await journal.load()).open_intents] == [ref(name) for name in "abc"]
+    for number in (2, 3, 1):
+        position = make_position(f"p{number}", strategy=f"s{number}")
+        await journal.record_fill(make_fill(f"x{number}"), position, make_trade(strategy=f"s{number}"))
+    assert [trade.strategy for trade in await journal.trades(9)] == ["s1", "s2", "s3"]
+    assert [position.strategy for position in (await journal.load()).positions] == ["s1", "s2", "s3"]
+    assert [fill.execution_id for fill in await journal.fills(T0)] == ["x1", "x2", "x3"]
+
+
+async def test_positions_and_open_intents_are_loaded_oldest_first_and_final_ones_are_not(journal: Journal) -> None:
+    await journal.begin_epoch(1)
+    await journal.commit_intents([make_intent(n, created_at=at(t)) for n, t in (("b", 2), ("a", 3), ("c", 1))])
+    await journal.record_update(make_update(IntentState.CANCELLED, "b"))
+    await journal.record_fill(make_fill("x1", "lost"), make_position("late", opened_at=at(5)), None)
+    await journal.record_fill(make_fill("x2", "lost"), make_position("soon", opened_at=at(4)), None)
+    await journal.record_fill(make_fill("x3", "lost"), make_position("gone", quantity=Decimal(0)), None)
+    state = await journal.load()
+    assert [each.intent.order_ref for each in state.open_intents] == [ref("c"), ref("a")]
+    assert [each.position_id for each in state.positions] == ["p-soon", "p-late"]
+    assert await journal.position("p-gone") == make_position("gone", quantity=Decimal(0))
+    assert await journal.position("p-none") is None
+    assert await journal.record("none") is None
+
+
+async def test_however_much_the_broker_names_is_looked_up(journal: Journal, tmp_path: Path) -> None:
+    await journal.begin_epoch(1)
+    names = [f"n{number:04}" for number in range(1001)]
+    await journal.commit_intents([make_intent(name) for name in names])
+    with sqlite3.connect(tmp_path / "journal.db") as raw:
+        raw.execute("UPDATE intents SET state = 'Cancelled', is_open = 0")
+    raw.close()
+    known = [names[place] for place in (0, 1, 499, 500, 501, 999, 1000)]
+    for name in known:
+        await journal.record_fill(make_fill(name, name), make_position(name), None)
+    told = Value(tuple(make_update(IntentState.WORKING, name) for name in names))
+    made = Value(tuple(make_fill(name, name, quantity=Decimal(1)) for name in names))
+    found = await journal.compare(told, made, Unknown("not asked"))
+    assert (found.orphan_orders, found.orphan_fills) == ((), ())
+    assert [item.fill.execution_id for item in found.missing_fills] == [name for name in names if name not in known]
+
+
 async def test_known_fills_are_those_since(journal: Journal) -> None:
     await journal.record_fill(make_fill("x1", time=at(1)), make_position(), None)
     await journal.record_fill(make_fill("x2", time=at(2)), make_position(), None)
@@ -518,6 +630,16 @@ async def test_counters_survive(journal: Journal, tmp_path: Path) -> None:
     again = reopen(journal, tmp_path)
     assert (await again.load()).statistics == stored
     again.close()
+
+
+def test_the_same_counters_are_the_same_text_whatever_their_order() -> None:
+    one, other = Counters(evaluations_run=1, reasons={"b": 1, "a": 2}), Counters(reasons={"a": 2, "b": 1})
+    names = [("x", one), ("y", other)]
+    text = rows.statistics_document(Statistics(one, MappingProxyType(dict(names))))
+    turned = replace(one, reasons={"a": 2, "b": 1})
+    again = Statistics(turned, MappingProxyType(dict(reversed(names))))
+    assert rows.statistics_document(again) == text
+    assert " " not in text
 
 
 async def test_counters_can_go_with_a_ticks_intents(journal: Journal) -> None:

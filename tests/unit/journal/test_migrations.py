@@ -147,13 +147,31 @@ def test_without_room_for_the_copy_nothing_is_migrated_and_one_sentence_says_so(
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (32768, hard))  # more than any other file that is written meanwhile
     try:
-        with pytest.raises(JournalError, match=r"schema version 1 and was not migrated, because it could not be"):
+        with pytest.raises(JournalError) as refused:
             opened(tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    sentence, _, why = str(refused.value).rpartition(": ")
+    assert sentence == (
+        "the journal is of schema version 1 and was not migrated, because it could not be copied "
+        f"to {tmp_path / BACKUP} before"
+    )
+    assert why in {"disk I/O error", "database or disk is full"}
     assert (schema_of(path), rows_of(path)) == before
     assert not [each for each in tmp_path.iterdir() if "bak" in each.name]
     opened(tmp_path).close()
+
+
+def test_a_copy_that_cannot_take_its_place_is_one_sentence_and_leaves_nothing(tmp_path: Path) -> None:
+    write_first(tmp_path)
+    (tmp_path / BACKUP).mkdir()
+    with pytest.raises(JournalError) as refused:
+        opened(tmp_path)
+    assert str(refused.value) == (
+        "the journal is of schema version 1 and was not migrated, because it could not be copied "
+        f"to {tmp_path / BACKUP} before: Is a directory"
+    )
+    assert not [each.name for each in tmp_path.iterdir() if each.name.endswith(".part")]
 
 
 @pytest.mark.parametrize("point", ["copied", "written", "committed"])

@@ -16,7 +16,15 @@ from openbell.domain.identity import Leg, exit_ref, protective_ref
 from openbell.domain.orders import Fill, IntentKind, IntentState, OrderTerms, OrderType, OrderUpdate, Side
 from openbell.domain.positions import BrokerPosition, Position
 from openbell.journal import IntentRecord, Journal
-from openbell.journal.recovery import Facts, MissingFill, PositionDifference, Recovery, UnrecordedOrder, recover
+from openbell.journal.recovery import (
+    UNRECORDED_AT_MOST,
+    Facts,
+    MissingFill,
+    PositionDifference,
+    Recovery,
+    UnrecordedOrder,
+    recover,
+)
 
 NONE = ConfirmedEmpty()
 SILENT = Unknown("timed out")
@@ -112,6 +120,20 @@ def test_what_is_unknown_is_named() -> None:
     assert found.unknown == ("orders: timed out", "executions: refused", "positions: timed out")
     assert not found.is_in_sync
     assert recover(facts(), NONE, NONE, SILENT).unknown == ("positions: timed out",)
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        (INTENDED, OrderUpdate(ref("a"), WITHDRAWN, "b7", detail="the broker does not know the order")),
+        (WORKING, OrderUpdate(ref("a"), CANCELLED, "b7", detail="the broker no longer has the order")),
+    ],
+)
+def test_what_became_of_an_order_that_is_gone_is_said_and_its_number_kept(
+    known: IntentState, expected: OrderUpdate
+) -> None:
+    found = recover(facts(replace(record(known), broker_order_id="b7")), NONE, NONE, NONE)
+    assert found.updates == (expected,)
 
 
 def test_an_acknowledged_order_that_is_gone_is_cancelled_with_what_it_filled() -> None:
@@ -227,6 +249,13 @@ def test_an_exit_of_a_position_we_hold_that_was_not_written_down_is_taken_up(seq
     assert not found.is_in_sync, "until it is written"
 
 
+@pytest.mark.parametrize(("sequence", "is_ours"), [(UNRECORDED_AT_MOST, True), (UNRECORDED_AT_MOST + 1, False)])
+def test_no_more_exits_are_looked_for_than_could_have_been_tried(sequence: int, is_ours: bool) -> None:
+    sent = make_update(WORKING, order_ref=exit_ref(OWNER, "p-a", sequence))
+    found = recover(facts(positions=(make_position(),)), orders(sent), NONE, holds(AAPL=10))
+    assert (len(found.unrecorded), len(found.orphan_orders)) == ((1, 0) if is_ours else (0, 1))
+
+
 @pytest.mark.parametrize(("leg", "order_type"), [(Leg.STOP, OrderType.STOP), (Leg.TARGET, OrderType.LIMIT)])
 @pytest.mark.parametrize("revision", [8, 9, 400])
 def test_a_protective_order_that_was_not_written_down_is_taken_up(
@@ -290,6 +319,17 @@ def test_lots_of_a_symbol_are_compared_together_with_their_missing_fills() -> No
     found = recover(known, NONE, fills(sold), holds(AAPL=15))
     assert found.differences == (PositionDifference("AAPL", Decimal(13), Decimal(15), is_foreign=False),)
     assert not found.is_in_sync
+
+
+def test_what_the_broker_holds_of_a_symbol_in_parts_is_one_position() -> None:
+    parts = Value(tuple(BrokerPosition("AAPL", Decimal(held), Decimal(100)) for held in (4, 6)))
+    assert recover(facts(positions=(make_position(),)), NONE, NONE, parts).differences == ()
+
+
+def test_nothing_held_is_the_same_as_not_held() -> None:
+    flat = make_position(quantity=ZERO)
+    assert recover(facts(positions=(flat,)), NONE, NONE, NONE).differences == ()
+    assert recover(facts(), NONE, NONE, holds(MSFT=0)).differences == ()
 
 
 def test_a_position_that_the_broker_does_not_hold_differs() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,3 +29,24 @@ def test_giving_up_frees_it_once(tmp_path: Path) -> None:
     reserve.keep(tmp_path)
     assert reserve.give_up(tmp_path)
     assert not reserve.give_up(tmp_path)
+
+
+@pytest.mark.parametrize(("size", "had"), [(0, False), (1, True)])
+def test_a_reserve_without_room_is_none(tmp_path: Path, size: int, had: bool) -> None:
+    (tmp_path / reserve.NAME).write_bytes(b"x" * size)
+    assert reserve.give_up(tmp_path) is had
+    assert not (tmp_path / reserve.NAME).exists()
+
+
+@pytest.mark.parametrize(("blocks", "kept"), [(16 * 256, True), (16 * 256 - 1, False)])
+def test_the_reserve_is_made_where_enough_is_left_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocks: int, kept: bool
+) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=blocks, f_frsize=4096, f_bfree=1 << 60))
+    reserve.keep(tmp_path)
+    assert (tmp_path / reserve.NAME).exists() is kept
+
+
+def test_the_reserve_is_its_owners_alone(tmp_path: Path) -> None:
+    reserve.keep(tmp_path)
+    assert (tmp_path / reserve.NAME).stat().st_mode & 0o777 == 0o600

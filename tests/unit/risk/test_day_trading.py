@@ -23,6 +23,7 @@ from openbell.risk.pattern_day_trader import (
     is_pattern,
     window_of,
 )
+from openbell.risk.verdict import Deny
 
 MONDAY = date(2026, 3, 2)
 DAYS = tuple(MONDAY + timedelta(days=n) for n in range(5))
@@ -57,6 +58,10 @@ def executions(text: str, symbol: str = "A", day: date = MONDAY) -> list[Executi
         ("+100 -100 +100 -100", 0, 2),
         ("+100 -50 +50 -100", 0, 2),
         ("+100 -200 +100", 0, 2),  # through zero: closed and opened the other way
+        ("+1 -1", 0, 1),  # a single share is a share
+        ("-1 +1", 0, 1),
+        ("-1", 1, 0),
+        ("+1 -2 +1", 0, 2),
     ],
 )
 def test_what_is_a_day_trade(text: str, overnight: int, expected: int) -> None:
@@ -74,6 +79,11 @@ def test_what_is_a_day_trade(text: str, overnight: int, expected: int) -> None:
         ("-50", 100, False),
         ("+50", 100, True),
         ("-100 +100", 100, True),
+        ("+1", 0, True),
+        ("-100", 0, True),
+        ("-1", 0, True),
+        ("-1 +1", 0, False),
+        ("+30 -20 +100", 0, True),
     ],
 )
 def test_an_opening_of_today_may_still_become_a_day_trade(text: str, overnight: int, expected: bool) -> None:
@@ -93,6 +103,28 @@ def test_the_window_counts_five_days_from_what_is_held_now() -> None:
     assert pending == ("C",)
 
 
+def test_what_was_held_at_the_start_of_each_day_is_worked_back_from_what_is_held_now() -> None:
+    trades = [
+        *executions("+30", "A", DAYS[0]),
+        *executions("+10", "A", DAYS[1]),
+        *executions("-20 +20", "A", DAYS[2]),  # from overnight, then bought and kept
+        *executions("-50 +10", "A", DAYS[3]),  # the forty of overnight and ten more
+        *executions("+7", "A", DAYS[4]),
+        *executions("-50", "B", DAYS[4]),  # a hundred were held overnight
+        *executions("-10 +10", "C", DAYS[3]),
+        *executions("-7", "D", DAYS[4]),  # held no more
+    ]
+    window, pending = window_of(trades, DAYS, NEXT, {"A": Decimal(7), "B": Decimal(50), "C": Decimal(10)})
+    assert window.day_trades == (0, 0, 0, 1, 0)
+    assert pending == ("A",)
+
+
+def test_executions_of_other_days_are_not_in_the_window() -> None:
+    before = executions("+10 -10", "A", DAYS[0] - timedelta(days=1))
+    window, pending = window_of(before, DAYS, None, {})
+    assert (window.day_trades, window.trades, pending) == ((0, 0, 0, 0, 0), 0, ())
+
+
 def test_executions_of_one_order_are_one_trade() -> None:
     parts = [Execution("o1", "A", Side.BUY, Decimal(5), MONDAY)] * 2
     window, _ = window_of(parts, DAYS, None, {"A": Decimal(10)})
@@ -106,6 +138,7 @@ def test_four_day_trades_are_a_pattern_unless_they_are_six_percent_or_less() -> 
     assert is_pattern(4, 8)
     assert is_pattern(4, 66)
     assert not is_pattern(4, 67)
+    assert not is_pattern(6, 100)  # 6 % or less
 
 
 # the opening
@@ -137,6 +170,16 @@ def test_the_opening_that_could_become_the_fourth_is_denied_below_25000() -> Non
         "it could become day trade 4 in 5 business days, and the equity 24999.99 is below 25000.00"
     )
     assert denied.until == datetime(2026, 3, 9, tzinfo=UTC)
+
+
+def test_a_denial_by_the_brokers_count_says_what_remains_and_until_when() -> None:
+    denied = judge("NEW", Decimal(1), Side.BUY, with_remaining(view(0, RICH, opened=("A", "NEW")), 1), AUTO)
+    assert denied == Deny(
+        Reason.DAY_TRADE_LIMIT,
+        "the broker lets 1 more day trades be made, and 2 openings could become some",
+        datetime(2026, 3, 9, tzinfo=UTC),
+    )
+    assert judge("NEW", Decimal(1), Side.BUY, with_remaining(view(0, RICH, opened=("NEW",)), 1), AUTO) is None
 
 
 def test_openings_of_today_that_are_still_open_are_counted_before_they_close() -> None:
@@ -196,6 +239,31 @@ def test_auto_without_the_brokers_word_takes_the_stricter_rule() -> None:
     tight = DayTradingView(today, RICH, Window((today,)), MarginState(RICH, Decimal(1000), RICH))
     assert reason(tight, AUTO) is Reason.INTRADAY_MARGIN
     assert reason(tight, LEGACY) is None
+
+
+def test_under_every_rule_credit_needs_its_least_equity() -> None:
+    thousand = Decimal(1000)
+    state = DayTradingView(DAYS[4], RICH, Window(DAYS), MarginState(Decimal("1999.99"), RICH, thousand))
+
+    def judged(notional: Decimal, side: Side, limits: DayTradingLimits = LEGACY) -> Reason | None:
+        denied = judge("A", notional, side, state, limits)
+        return denied.reason if denied else None
+
+    assert judged(thousand + 1, Side.BUY) is Reason.MARGIN_MINIMUM_EQUITY
+    assert judged(thousand, Side.SELL) is Reason.MARGIN_MINIMUM_EQUITY
+    assert judged(thousand, Side.BUY) is None  # its cash pays
+    assert judged(thousand + 1, Side.BUY, DayTradingLimits()) is None
+
+
+def test_the_margin_of_a_day_asks_more_of_a_short_sale_and_keeps_the_buffer_that_is_set() -> None:
+    today = date(2027, 10, 21)
+    state = DayTradingView(today, RICH, Window((today,)), MarginState(RICH, Decimal(1000), RICH))
+    limits = DayTradingLimits(Regime.INTRADAY_MARGIN, min_excess_liquidity=Decimal(700))
+    verdicts = [judge("A", Decimal(notional), side, state, limits) for notional, side in ALLOWED_AND_DENIED]
+    assert [denied and denied.reason for denied in verdicts] == [None, Reason.INTRADAY_MARGIN] * 2
+
+
+ALLOWED_AND_DENIED = [(1200, Side.BUY), (1201, Side.BUY), (1000, Side.SELL), (1001, Side.SELL)]
 
 
 def test_an_account_of_a_hundred_thousand_that_pays_in_cash_is_left_alone_by_auto() -> None:

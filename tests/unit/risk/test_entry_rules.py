@@ -22,6 +22,7 @@ from openbell.risk.checks import RULES
 from openbell.risk.day_trading import DayTradingLimits, DayTradingView
 from openbell.risk.intraday_margin import MarginState
 from openbell.risk.locks import Lock
+from openbell.risk.losses import is_in_drawdown
 from openbell.risk.pattern_day_trader import Window
 from openbell.risk.settled_cash import SettlementLimits, SettlementView
 
@@ -111,6 +112,22 @@ def test_an_entry_against_any_lot_of_the_symbol_is_denied(owner: str) -> None:
     assert reason(candidate(side=Side.SELL), view(positions=(long,)), shorts) is Reason.OPPOSITE_POSITION
     elsewhere = make_position(strategy=owner, quantity=Decimal(-1), symbol="MSFT")
     assert reason(candidate(), view(positions=(elsewhere,))) is None
+
+
+# day trading
+
+
+def test_the_rules_of_day_trading_look_at_the_symbol_the_side_and_the_worth_of_the_order() -> None:
+    million = Decimal(10**6)
+    margin = MarginState(Decimal(1999), million, debit_free=Decimal(1000))
+    known = DayTradingView(TODAY, million, Window((TODAY,)), margin, day_trades_remaining=1, opened=("AAPL",))
+    limits = RiskLimits(allow_short=True, day_trading=DayTradingLimits(Regime.AUTO))
+    assert reason(candidate(), view(day_trading=known), limits) is None
+    assert reason(candidate(symbol="MSFT"), view(day_trading=known), limits) is Reason.DAY_TRADE_LIMIT
+    assert reason(candidate(quantity=Decimal(11)), view(day_trading=known), limits) is Reason.MARGIN_MINIMUM_EQUITY
+    assert reason(candidate(side=Side.SELL), view(day_trading=known), limits) is Reason.MARGIN_MINIMUM_EQUITY
+    cash = replace(limits, settlement=CASH, allow_short=False)
+    assert reason(candidate(symbol="MSFT"), view(day_trading=known), cash) is None
 
 
 # losses
@@ -335,6 +352,26 @@ def test_an_allowed_entry_is_in_the_way_of_the_next_of_the_same_tick() -> None:
     assert reason(cheap, after) is None
 
 
+def test_an_allowed_entry_is_reserved_for_with_all_that_the_rules_ask() -> None:
+    before = view(
+        strategy_order_times={"trend": (at(-20),), "other": (at(-10),)},
+        last_orders={("MSFT", Side.SELL): at(-5)},
+        day_trading=DayTradingView(
+            TODAY, Decimal(1), Window((TODAY,)), MarginState(*(Decimal(5000),) * 3), 2, ("IBM",)
+        ),
+    )
+    after = reserve(before, candidate())
+    assert after.working_entries == (WorkingEntry("p-new", "trend", "AAPL", Side.BUY, Decimal(1000)),)
+    assert after.strategy_order_times == {"trend": (at(-20), T0), "other": (at(-10),)}
+    assert after.last_orders == {("MSFT", Side.SELL): at(-5), ("AAPL", Side.BUY): T0}
+    assert after.day_trading is not None
+    assert after.day_trading.opened == ("IBM", "AAPL")
+    assert after.day_trading.margin == MarginState(Decimal(5000), Decimal(4700), Decimal(4000))
+    twice = reserve(after, candidate(symbol="KO", position_id="p-2"))
+    assert [entry.position_id for entry in twice.working_entries] == ["p-new", "p-2"]
+    assert twice.reserved == 2000
+
+
 # order and shape
 
 
@@ -416,9 +453,112 @@ def test_nothing_in_the_risk_room_takes_an_exit() -> None:
     assert functions == {"evaluate_entry", "reserve"}
 
 
-def test_a_denial_says_the_numbers() -> None:
-    verdict = evaluate_entry(candidate(quantity=Decimal(1000)), view(), LIMITS)
-    assert verdict == Deny(Reason.MAX_ORDER_NOTIONAL, "the order is for 100000.00, at most 50000.00")
+@pytest.mark.parametrize(
+    ("entry", "state", "limits", "expected"),
+    [
+        ({"side": Side.SELL}, {}, {}, Deny(Reason.NOT_HELD, "trend holds no AAPL to sell")),
+        (
+            {"side": Side.SELL},
+            {},
+            {"allow_short": True, "settlement": CASH},
+            Deny(Reason.CASH_ACCOUNT_SHORT, "AAPL would be sold short in a cash account"),
+        ),
+        (
+            {},
+            {"positions": (make_position(quantity=Decimal(1)),)},
+            {},
+            Deny(Reason.ALREADY_HELD, "trend has AAPL open or on its way"),
+        ),
+        (
+            {},
+            {"positions": (make_position(strategy="other", quantity=Decimal(-1)),)},
+            {},
+            Deny(Reason.OPPOSITE_POSITION, "other is on the other side of AAPL"),
+        ),
+        (
+            {"data_age_seconds": 10.6},
+            {},
+            {"max_data_age_seconds": 10},
+            Deny(Reason.DATA_AGE, "the price of AAPL is 11 s old, at most 10 s are allowed"),
+        ),
+        (
+            {},
+            {"peak_equity": Decimal(200_000)},
+            {"max_drawdown_fraction": 0.125},
+            Deny(Reason.DRAWDOWN, "the equity 100000.00 has fallen from 200000.00 by 12.50% or more"),
+        ),
+        (
+            {},
+            {"equity": Decimal(94_000)},
+            {},
+            Deny(Reason.DAILY_LOSS, "today's loss 6000.00 has reached the limit 5000.00"),
+        ),
+        (
+            {},
+            {"order_times": (T0, T0)},
+            {"max_orders_per_day": 1},
+            Deny(Reason.ORDER_RATE_DAY, "2 orders today, at most 1"),
+        ),
+        (
+            {},
+            {"round_trips_today": 1, "working_entries": (working("X"),)},
+            {"max_round_trips_per_day": 2},
+            Deny(Reason.MAX_ROUND_TRIPS, "2 round trips were made or begun today, at most 2"),
+        ),
+        (
+            {},
+            {"working_entries": (working("X"),)},
+            {"max_concurrent_trades": 1},
+            Deny(Reason.MAX_CONCURRENT_TRADES, "1 trades are open, at most 1"),
+        ),
+        (
+            {},
+            {"working_entries": (working("X"),)},
+            {"strategy_max_trades": {"trend": 1}},
+            Deny(Reason.STRATEGY_MAX_TRADES, "trend has 1 trades open, at most 1"),
+        ),
+        ({"quantity": Decimal(0)}, {}, {}, Deny(Reason.SIZE_ZERO, "quantity 0 at price 100")),
+        (
+            {"quantity": Decimal(1000)},
+            {},
+            {},
+            Deny(Reason.MAX_ORDER_NOTIONAL, "the order is for 100000.00, at most 50000.00"),
+        ),
+        (
+            {},
+            {"working_entries": (working("AAPL", strategy="b", notional=Decimal(500)),)},
+            {"max_symbol_exposure": 0.014},
+            Deny(Reason.MAX_SYMBOL_EXPOSURE, "AAPL would come to 1500.00, at most 1400.00"),
+        ),
+        (
+            {},
+            {"working_entries": (working("X", notional=Decimal(500)),)},
+            {"max_gross_exposure": 0.014},
+            Deny(Reason.MAX_GROSS_EXPOSURE, "all positions would come to 1500.00, at most 1400.00"),
+        ),
+        (
+            {},
+            {"buying_power": Decimal(1500), "reserved": Decimal(501)},
+            {},
+            Deny(Reason.BUYING_POWER, "the order needs 1000.00, 999.00 is left"),
+        ),
+    ],
+)
+def test_a_denial_says_the_numbers(
+    entry: dict[str, Any], state: dict[str, Any], limits: dict[str, Any], expected: Deny
+) -> None:
+    assert evaluate_entry(candidate(**entry), view(**state), replace(LIMITS, **limits)) == expected
+
+
+def test_a_price_below_one_is_a_price() -> None:
+    assert reason(candidate(price=Decimal("0.01")), view()) is None
+
+
+@pytest.mark.parametrize(("peak", "limit"), [("0", 0.0), ("0.5", 1.0), ("100000", 0.0)])
+def test_a_fall_is_none_where_the_highest_is_nothing_or_still_held(peak: str, limit: float) -> None:
+    fallen = is_in_drawdown(Decimal(-1), Decimal(peak), limit)
+    assert fallen is (Decimal(peak) > 0)
+    assert is_in_drawdown(Decimal(peak), Decimal(peak), limit) is False
 
 
 amounts = st.decimals("0", "1000000", places=2)

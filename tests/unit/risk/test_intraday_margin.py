@@ -24,6 +24,7 @@ from openbell.risk.intraday_margin import (
     minimum_equity,
     restricted_until,
 )
+from openbell.risk.verdict import Deny
 
 MONDAY = date(2026, 7, 6)
 
@@ -147,6 +148,22 @@ def test_credit_needs_an_equity_of_2000() -> None:
     assert minimum_equity(Decimal(1_001), Side.BUY, poor) is not None
     assert minimum_equity(Decimal(1), Side.SELL, poor) is not None
     assert minimum_equity(Decimal(3_000), Side.BUY, replace(poor, equity=Decimal(2_000))) is None
+
+
+def test_a_denial_by_margin_says_the_numbers() -> None:
+    poor = MarginState(Decimal("1999.99"), Decimal("1999.99"), Decimal(1_000))
+    assert minimum_equity(Decimal(1_001), Side.BUY, poor) == Deny(
+        Reason.MARGIN_MINIMUM_EQUITY, "the equity 1999.99 is below 2000.00, and the order would need credit"
+    )
+    restricted = replace(poor, restricted_until=MONDAY)
+    assert judge(Decimal(1_001), Side.BUY, restricted, None) == Deny(
+        Reason.INTRADAY_RESTRICTED,
+        "no new debit or short until 2026-07-06: a margin deficit was left unsatisfied",
+        datetime(2026, 7, 7, tzinfo=UTC),
+    )
+    assert judge(Decimal(10_001), Side.BUY, STATE, None) == Deny(
+        Reason.INTRADAY_MARGIN, "2499.75 excess liquidity would be left, at least 2500.00 is to be"
+    )
 
 
 money = st.integers(0, 100_000).map(Decimal)

@@ -16,7 +16,7 @@ from openbell.domain.orders import Side
 from openbell.domain.positions import ClosedTrade
 from openbell.domain.reasons import ExitReason, Reason
 from openbell.risk import Candidate, Deny
-from openbell.risk.locks import Lock, lift, locked
+from openbell.risk.locks import Lock, lift, lock_id, locked
 from openbell.risk.protections import (
     Cooldown,
     DrawdownGuard,
@@ -62,6 +62,61 @@ def test_only_losing_stops_within_the_lookback_count() -> None:
     assert locks_due([old, profit, target, stop(-10)], [GUARD], T0, ()) == ()
     trailing = stop(-30, exit_reason=ExitReason.TRAILING_STOP.value)
     assert len(locks_due([trailing, stop(-10)], [GUARD], T0, ())) == 1
+
+
+def test_a_stop_that_lost_nothing_is_no_losing_stop_and_one_that_lost_a_cent_is() -> None:
+    even, lost = stop(-50, pnl=Decimal(0)), stop(-50, pnl=Decimal("-0.01"))
+    assert locks_due([even, stop(-10)], [GUARD], T0, ()) == ()
+    assert len(locks_due([lost, stop(-10)], [GUARD], T0, ())) == 1
+
+
+def test_a_trade_that_ends_now_counts() -> None:
+    assert len(locks_due([stop(-100), stop(0)], [GUARD], T0, ())) == 1
+
+
+def test_a_lock_that_ends_now_is_not_made() -> None:
+    assert locks_due([stop(-700), stop(-600)], [GUARD], T0, ()) == ()
+    assert len(locks_due([stop(-700), stop(-599)], [GUARD], T0, ())) == 1
+
+
+def test_a_subject_whose_lock_is_there_does_not_keep_the_next_from_its_own() -> None:
+    (first,) = locks_due([stop(-10)], [Cooldown(60)], T0, ())
+    (second,) = locks_due([stop(-10), stop(-5, "MSFT")], [Cooldown(60)], T0, (first,))
+    assert (second.subject, second.made_by) == ("MSFT", "Cooldown#0")
+
+
+def test_the_same_cause_has_the_same_id_and_every_other_cause_another() -> None:
+    trade = stop(-10, "trend")  # a symbol that is called as its strategy is
+    (one,) = locks_due([trade], [Cooldown(60)], T0, ())
+    assert locks_due([trade], [Cooldown(60)], at(5), ()) == (one,)
+    others = [
+        locks_due([trade], [Cooldown(60, LockScope.STRATEGY)], T0, ()),
+        locks_due([trade], [GUARD, Cooldown(60)], T0, ()),
+        locks_due([replace(trade, symbol="MSFT")], [Cooldown(60)], T0, ()),
+        locks_due([replace(trade, position_id="p-other")], [Cooldown(60)], T0, ()),
+        locks_due([replace(trade, exit_time=at(-9))], [Cooldown(60)], T0, ()),
+    ]
+    assert len({one.lock_id, *(lock.lock_id for locks in others for lock in locks)}) == 6
+
+
+def test_the_id_of_a_lock_is_the_one_that_journals_have_of_it() -> None:
+    assert lock_id("Cooldown#0", "Symbol", "AAPL") == "4q4d5t5r6dpv"
+
+
+def test_a_lifted_lock_forgives_its_own_protection_scope_and_subject_alone() -> None:
+    guard = replace(GUARD, stops=1, scope=LockScope.SYMBOL)
+    trades = [stop(-40), stop(-30, "MSFT")]
+    locks = locks_due(trades, [guard], T0, ())
+    lifted = [lift(lock, by="ada", at=T0) for lock in locks if lock.subject == "AAPL"]
+    (left,) = locks_due(trades, [guard], T0, lifted)
+    assert left.subject == "MSFT"
+    cooldown = Cooldown(60)
+    assert {lock.subject for lock in locks_due(trades, [guard, cooldown], T0, lifted) if lock.made_by[0] == "C"} == {
+        "AAPL",
+        "MSFT",
+    }
+    by_strategy = replace(guard, scope=LockScope.STRATEGY)
+    assert len(locks_due(trades, [by_strategy], T0, lifted)) == 1
 
 
 def test_a_guard_of_symbols_locks_the_symbol_alone() -> None:
@@ -118,19 +173,45 @@ def test_a_drawdown_of_closed_trades_is_measured_from_their_highest_point() -> N
     assert locks_due(trades, [guard], T0, ()) == ()
 
 
+def test_the_lock_of_a_drawdown_begins_with_the_newest_trade() -> None:
+    guard = DrawdownGuard(HOUR, 600, max_fraction=0.1)
+    (lock,) = locks_due([stop(-300, pnl=Decimal(-900)), stop(-200), stop(-90)], [guard], T0, (), equity=Decimal(1000))
+    assert lock.since == at(-90)
+
+
+def test_a_drawdown_is_measured_of_any_money_and_not_of_none() -> None:
+    guard = DrawdownGuard(HOUR, 600, max_fraction=0.5)
+    half = [stop(-300, pnl=Decimal("-0.50"))]
+    assert len(locks_due(half, [guard], T0, (), equity=Decimal("0.50"))) == 1  # from one
+    assert len(locks_due(half, [guard], T0, (), equity=Decimal("0.40"))) == 1  # from less than one
+    assert locks_due(half, [guard], T0, (), equity=Decimal("-0.50")) == ()  # from nothing
+
+
 def test_too_little_profit_locks_the_symbol() -> None:
     guard = LowProfit(HOUR, 600, required=0.01, least_trades=2)
     trades = [stop(-300, pnl=Decimal(10)), stop(-200, pnl=Decimal(9))]  # 19 of 2000: 0.95 %
     (lock,) = locks_due(trades, [guard], T0, ())
-    assert (lock.reason, lock.subject) == (Reason.LOW_PROFIT, "AAPL")
+    assert (lock.reason, lock.subject, lock.since) == (Reason.LOW_PROFIT, "AAPL", at(-200))
+    assert lock.detail == "2 trades brought 19.00, less than 1.00% of cost"
     assert locks_due([trades[0], replace(trades[1], pnl=Decimal(10))], [guard], T0, ()) == ()
     assert locks_due(trades[:1], [guard], T0, ()) == ()
+
+
+def test_profit_is_measured_of_any_cost_and_not_of_none() -> None:
+    guard = LowProfit(HOUR, 600, required=0.01)
+    cheap = stop(-300, pnl=Decimal(0), entry_price=Decimal("0.01"))
+    assert len(locks_due([cheap], [guard], T0, ())) == 1
+    assert locks_due([replace(cheap, entry_price=Decimal(0))], [guard], T0, ()) == ()
 
 
 def test_a_cooldown_follows_each_exit() -> None:
     cooldown = Cooldown(lock_seconds=60)
     locks = locks_due([stop(-59), stop(-10, "MSFT"), stop(-60, "IBM")], [cooldown], T0, ())
     assert {(lock.subject, lock.until) for lock in locks} == {("AAPL", at(1)), ("MSFT", at(50))}
+    assert {(lock.reason, lock.detail) for lock in locks} == {
+        (Reason.COOLDOWN, "AAPL was left"),
+        (Reason.COOLDOWN, "MSFT was left"),
+    }
     (again,) = locks_due([stop(-59), stop(-1)], [cooldown], T0, locks)
     assert again.until == at(59)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -15,6 +16,7 @@ from openbell.domain.limits import AccountKind
 from openbell.domain.orders import Side
 from openbell.domain.reasons import Reason
 from openbell.risk import Candidate, Deny, RiskLimits, RiskView, evaluate_entry, reserve
+from openbell.risk.account_rules import settled_cash
 from openbell.risk.settled_cash import SettlementLimits, count_violations, settled_only_until, summary, view_of
 from openbell.risk.settlement import (
     CashLot,
@@ -145,6 +147,52 @@ def test_lots_are_sold_first_in_first_out() -> None:
     assert kinds(sell(once, "A", MONDAY)) == [ViolationKind.GOOD_FAITH]
 
 
+def test_what_was_bought_and_when_is_kept_with_the_lot() -> None:
+    (lot,) = buy(SettlementLedger(TEN), "A", TUESDAY).lots
+    assert lot == CashLot("A", SHARES, TUESDAY, TEN)
+    assert lot.earliest_free_sale is None
+
+
+def test_a_sale_takes_no_lots_of_other_symbols() -> None:
+    ledger = buy(buy(SettlementLedger(TEN * 2), "B", MONDAY), "A", MONDAY)
+    assert [lot.symbol for lot in sell(ledger, "A", MONDAY).lots] == ["B"]
+
+
+def test_one_sale_of_several_lots_violates_by_what_was_missing_of_all() -> None:
+    unsettled = (Tranche(Decimal(8000), TUESDAY), Tranche(Decimal(5000), WEDNESDAY))
+    ledger = buy(buy(SettlementLedger(Decimal(0), unsettled), "A", MONDAY), "A", MONDAY)  # 10000, then 3000 and 7000
+    both = sold(ledger, "A", SHARES * 2, TEN, MONDAY, next_weekday)
+    assert both.violations == (
+        Violation(ViolationKind.GOOD_FAITH, "A", MONDAY, Decimal(13_000)),
+        Violation(ViolationKind.FREE_RIDING, "A", MONDAY, Decimal(7000)),
+    )
+    nothing = buy(buy(SettlementLedger(Decimal(0)), "A", MONDAY), "A", MONDAY)
+    (violation,) = sold(nothing, "A", SHARES * 2, TEN, MONDAY, next_weekday).violations
+    assert violation.amount == 20_000
+
+
+def test_a_single_share_is_sold_from_its_lot() -> None:
+    ledger = bought(SettlementLedger(TEN), "A", Decimal(1), Decimal(100), MONDAY)
+    assert sold(ledger, "A", Decimal(1), Decimal(100), MONDAY, next_weekday).lots == ()
+    two = bought(ledger, "A", Decimal(1), Decimal(90), MONDAY)
+    assert [lot.settled for lot in sold(two, "A", Decimal(1), Decimal(100), MONDAY, next_weekday).lots] == [90]
+
+
+def test_a_split_changes_the_lots_of_its_symbol_alone() -> None:
+    ledger = buy(buy(SettlementLedger(TEN * 2), "A", MONDAY), "B", MONDAY)
+    assert [lot.quantity for lot in split(ledger, "A", Decimal(4)).lots] == [400, 100]
+
+
+def test_money_that_comes_pays_for_the_oldest_lots_first_and_no_more_than_there_is() -> None:
+    ledger = buy(buy(SettlementLedger(Decimal(4000)), "A", MONDAY), "B", MONDAY)
+    paid = paid_in(ledger, Decimal(9000))
+    assert [(lot.settled, lot.unfunded) for lot in paid.lots] == [(10_000, 0), (3000, 7000)]
+    assert paid.settled == -7000
+    taken = paid_in(paid, Decimal(-500))
+    assert taken.lots == paid.lots
+    assert taken.settled == -7500
+
+
 def test_violations_count_for_twelve_months() -> None:
     ledger = SettlementLedger(TEN, violations=(Violation(ViolationKind.GOOD_FAITH, "A", MONDAY, TEN),))
     assert count_violations(ledger, ViolationKind.GOOD_FAITH, date(2027, 3, 1)) == 1
@@ -164,6 +212,35 @@ def test_good_faith_stops_one_before_the_brokers_limit() -> None:
     assert settled_only_until(second, FREE, TUESDAY) == date(2027, 3, 1)
     assert settled_only_until(second, FREE, date(2027, 3, 1)) == date(2027, 3, 1)
     assert settled_only_until(second, FREE, date(2027, 3, 2)) is None
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2])
+def test_the_first_good_faith_violation_is_the_last_where_the_brokers_limit_is_that_low(limit: int) -> None:
+    ledger = SettlementLedger(TEN, violations=(Violation(ViolationKind.GOOD_FAITH, "A", MONDAY, TEN),))
+    limits = SettlementLimits(AccountKind.CASH, allow_unsettled_funding=True, good_faith_limit=limit)
+    assert settled_only_until(ledger, limits, TUESDAY) == date(2027, 3, 1)
+
+
+def test_the_twelve_months_of_a_leap_day_end_with_february() -> None:
+    leap_day = date(2028, 2, 29)
+    before = tuple(Violation(ViolationKind.GOOD_FAITH, "A", date(2027, 2, day), TEN) for day in (28, 28))
+    assert count_violations(SettlementLedger(TEN, violations=before), ViolationKind.GOOD_FAITH, leap_day) == 0
+    later = tuple(Violation(ViolationKind.GOOD_FAITH, "A", date(2027, 3, day), TEN) for day in (1, 1))
+    assert count_violations(SettlementLedger(TEN, violations=later), ViolationKind.GOOD_FAITH, leap_day) == 2
+    of_leap_day = tuple(Violation(ViolationKind.GOOD_FAITH, "A", day, TEN) for day in (leap_day, leap_day))
+    ledger = SettlementLedger(TEN, violations=of_leap_day)
+    assert settled_only_until(ledger, FREE, leap_day) == date(2029, 2, 27)
+
+
+def test_the_summary_counts_what_has_settled_by_today_and_each_kind() -> None:
+    found = tuple(
+        Violation(kind, "A", MONDAY, TEN)
+        for kind in (ViolationKind.FREE_RIDING, ViolationKind.FREE_RIDING, ViolationKind.GOOD_FAITH)
+    )
+    ledger = SettlementLedger(Decimal(1), (Tranche(Decimal(2), MONDAY), Tranche(Decimal(4), TUESDAY)), (), found)
+    assert summary(ledger, TUESDAY) == (
+        "settled 3.00, unsettled 4.00, 1 good-faith and 2 free-riding violations in 12 months"
+    )
 
 
 def test_one_free_riding_means_settled_money_for_ninety_days() -> None:
@@ -209,22 +286,25 @@ def test_without_unsettled_funding_only_settled_money_buys() -> None:
     assert denied is not None
     assert denied.reason is Reason.SETTLED_CASH
     assert denied.detail == "the order needs 4000.01 with fees, 4000.00 settled is free"
-    assert denied.until is not None
-    assert denied.until.date() == WEDNESDAY
+    assert denied.until == datetime(2026, 3, 4, tzinfo=UTC)  # the day after the proceeds settle
 
 
 def test_with_unsettled_funding_all_money_buys_until_violations_stop_it() -> None:
     assert judge(candidate("10000"), UNSETTLED, FREE) is None
-    denied = judge(candidate("10000.01"), UNSETTLED, FREE)
-    assert denied is not None
-    assert denied.reason is Reason.SETTLED_CASH
+    assert judge(candidate("10000.01"), UNSETTLED, FREE) == Deny(
+        Reason.SETTLED_CASH,
+        "the order needs 10000.01 with fees, 10000.00 is there with unsettled",
+        datetime(2026, 3, 4, tzinfo=UTC),
+    )
     stopped = SettlementLedger(
         UNSETTLED.settled, UNSETTLED.unsettled, (), (Violation(ViolationKind.FREE_RIDING, "A", MONDAY, TEN),)
     )
     assert judge(candidate("4000"), stopped, FREE) is None
-    denied = judge(candidate("4001"), stopped, FREE)
-    assert denied is not None
-    assert denied.reason is Reason.SETTLED_CASH_ONLY
+    assert judge(candidate("4001"), stopped, FREE) == Deny(
+        Reason.SETTLED_CASH_ONLY,
+        "the order needs 4001.00 with fees, 4000.00 settled is free; settled money alone counts until 2026-05-31",
+        datetime(2026, 3, 4, tzinfo=UTC),
+    )
 
 
 def test_fees_slippage_and_open_buys_are_kept_free() -> None:
@@ -266,6 +346,13 @@ def test_a_cash_account_does_not_sell_short() -> None:
 def test_a_margin_account_is_not_asked() -> None:
     margin = SettlementLimits()
     assert judge(candidate("5000"), SettlementLedger(Decimal(0)), margin) is None
+
+
+def test_no_rule_of_settlement_denies_a_sale_or_what_is_not_known() -> None:
+    limits = RiskLimits(settlement=STRICT, allow_short=True)
+    nothing = view(SettlementLedger(Decimal(0)), STRICT)
+    assert settled_cash(candidate(side=Side.SELL), nothing, limits) is None
+    assert settled_cash(candidate(), replace(nothing, settlement=None), limits) is None
 
 
 # made from fills
