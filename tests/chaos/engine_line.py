@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from openbell.brokers.base import BrokerEvent, ConnectionChanged, NotSentError
+from openbell.brokers.base import REMEMBERED, BrokerEvent, ConnectionChanged, NotSentError
 from openbell.brokers.simulated.desk import Desk as VenueDesk
 from openbell.brokers.simulated.faults import FaultKind, FaultPlan
 from openbell.brokers.simulated.messages import request_of
@@ -188,6 +188,9 @@ class Line:
         self.unknown.remove(what)
         found = read()
         return Value(found) if found else ConfirmedEmpty()
+
+    def remembers_since(self, now: datetime) -> datetime:
+        return now - REMEMBERED
 
     async def account(self) -> Answer[Account]:
         await asyncio.sleep(0)

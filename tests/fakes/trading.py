@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from fakes.values import OWNER, T0, make_fill, make_intent, make_update
-from openbell.brokers.base import BrokerEvent, NotSentError
+from openbell.brokers.base import REMEMBERED, BrokerEvent, NotSentError
 from openbell.domain.account import Account
 from openbell.domain.answers import Answer, ConfirmedEmpty, Unknown, Value
 from openbell.domain.bars import BarSeries, Quote
@@ -107,6 +107,9 @@ class ScriptedBroker:
 
     async def run(self) -> None:
         await asyncio.Event().wait()
+
+    def remembers_since(self, now: datetime) -> datetime:
+        return now - REMEMBERED
 
     async def account(self) -> Answer[Account]:
         return self.account_answer

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from openbell.brokers.base import BrokerEvent, NotSentError
+from openbell.brokers.base import REMEMBERED, BrokerEvent, NotSentError
 from openbell.brokers.simulated.messages import request_of
 from openbell.brokers.simulated.venue import Happened, Terms, Venue, VenueOrder
 from openbell.domain.account import Account
@@ -63,6 +63,9 @@ class WiredBroker:
 
     async def run(self) -> None:
         await asyncio.Event().wait()
+
+    def remembers_since(self, now: datetime) -> datetime:
+        return now - REMEMBERED
 
     def _hand_over(self, message: Intent | Change | Ending) -> None:
         if not self.is_connected:

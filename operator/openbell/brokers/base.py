@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, TypeAlias
 
 from openbell.domain.account import Account
@@ -12,6 +12,9 @@ from openbell.domain.answers import Answer
 from openbell.domain.errors import BrokerError
 from openbell.domain.orders import Fill, Intent, OrderTerms, OrderUpdate
 from openbell.domain.positions import BrokerPosition
+
+REMEMBERED = timedelta(days=7)
+"""How far back every simulated broker can be counted on to answer, at the least."""
 
 
 class NotSentError(BrokerError):
@@ -45,6 +48,10 @@ class Broker(Protocol):
 
     async def run(self) -> None:
         """Connect, and stay connected with bounded backoff, until cancelled. Never raises for a lost connection."""
+        ...
+
+    def remembers_since(self, now: datetime) -> datetime:
+        """From when on orders and executions are all in the answers; what is older may have been forgotten."""
         ...
 
     async def account(self) -> Answer[Account]: ...

@@ -29,7 +29,6 @@ log = structlog.get_logger("openbell.comparison")
 COMPARE_EVERY_SECONDS = 60.0
 RETRY_SECONDS = 1.0
 SETTLING = timedelta(seconds=10)  # an order this young may still be on its way when the broker does not name it
-REMEMBERED = timedelta(days=7)  # what a broker can be counted on to remember
 CLOCKS_DIFFER = timedelta(days=1)  # more than the broker's clock and ours ever do
 FIRST_ANSWER_SECONDS = 3.0  # exits wait so long for the first comparison of a process, and no longer
 MARKED_ANSWER_SECONDS = SETTLING.total_seconds() + FIRST_ANSWER_SECONDS  # and so long at a time after an unwritten one
@@ -186,14 +185,14 @@ class Comparison:
             orders,
             fills,
             positions,
-            remembered_since=now - REMEMBERED,
+            remembered_since=self._broker.remembers_since(now),
             settled_before=max(self._connected_at, now - SETTLING),
         )
 
     def _fills_since(self, now: datetime) -> datetime:
         """So far back that no fill of an open order is left out, however long the broker was away."""
         oldest = min((flying.intent.created_at for flying in self._desk.in_flight.values()), default=now)
-        return min(now - REMEMBERED, oldest - CLOCKS_DIFFER)
+        return min(self._broker.remembers_since(now), oldest - CLOCKS_DIFFER)
 
     def _conclude(self, found: Recovery) -> None:
         if found.is_in_sync:

@@ -114,6 +114,7 @@ class IBKRBroker:
             raise BrokerError(
                 "the client id must be positive: client 0 takes over the orders that people place by hand"
             )
+        self.on_lost: Callable[[], object] = lambda: None
         self._settings = settings
         self._clock = clock
         self._rng = rng or random.Random()
@@ -179,6 +180,7 @@ class IBKRBroker:
             self._link = Link(why="the adapter was stopped")
             self._hang_up()
             if was_announced:
+                self.on_lost()
                 self._events.put_nowait(ConnectionChanged(False, "the adapter was stopped"))
 
     def _now(self) -> Moment:
@@ -219,6 +221,7 @@ class IBKRBroker:
             case Action.ANNOUNCE_UP:
                 self._events.put_nowait(ConnectionChanged(True, f"account {self._account} at {self._address}"))
             case Action.ANNOUNCE_DOWN:
+                self.on_lost()
                 self._events.put_nowait(ConnectionChanged(False, self._link.why))
 
     @property
@@ -287,7 +290,7 @@ class IBKRBroker:
     def on_heard(self) -> None:
         self._apply(supervision.Heard())
 
-    def on_lost(self, why: str) -> None:
+    def on_connection_lost(self, why: str) -> None:
         self._apply(supervision.Lost(why))
 
     def on_garbled(self, what: str) -> None:

@@ -46,7 +46,7 @@ class Listener(Protocol):
 
     def on_heard(self) -> None: ...
 
-    def on_lost(self, why: str) -> None: ...
+    def on_connection_lost(self, why: str) -> None: ...
 
     def on_garbled(self, what: str) -> None: ...
 
@@ -139,7 +139,7 @@ class Callbacks:
         was_over, self.is_over = self.is_over, True
         self.fail(why)
         if not was_over:
-            self.listener.on_lost(self.last_error or "the gateway closed the connection")
+            self.listener.on_connection_lost(self.last_error or "the gateway closed the connection")
 
     def error(self, reqId: int, errorCode: int, errorString: str, advancedOrderRejectJson: str = "") -> None:
         if self.is_over:

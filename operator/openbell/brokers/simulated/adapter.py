@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import date, datetime
 from decimal import Decimal
 
-from openbell.brokers.base import BrokerEvent, ConnectionChanged, NotSentError
+from openbell.brokers.base import REMEMBERED, BrokerEvent, ConnectionChanged, NotSentError
 from openbell.brokers.simulated.book import Book, BookError
 from openbell.brokers.simulated.desk import Desk, VenueSettings
 from openbell.brokers.simulated.messages import request_of
@@ -63,6 +63,9 @@ class SimulatedBroker:
             self._connected = False
             self.on_lost()
             self._events.put_nowait(ConnectionChanged(False, "the simulated venue is closed"))
+
+    def remembers_since(self, now: datetime) -> datetime:
+        return now - REMEMBERED
 
     async def account(self) -> Answer[Account]:
         try:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from openbell.brokers.base import BrokerEvent, ConnectionChanged, NotSentError
+from openbell.brokers.base import REMEMBERED, BrokerEvent, ConnectionChanged, NotSentError
 from openbell.brokers.simulated import messages
 from openbell.brokers.simulated.messages import Json, MessageError
 from openbell.brokers.simulated.server import LINE_LIMIT, SILENT_HEARTBEATS
@@ -214,6 +214,9 @@ class RemoteVenue:
             return Value(read(answer["value"]))
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             return Unknown(f"the answer to {question['op']} was not understood: {error!r}")
+
+    def remembers_since(self, now: datetime) -> datetime:
+        return now - REMEMBERED
 
     async def account(self) -> Answer[Account]:
         return await self._answer({"op": "account"}, messages.account_from_row)
