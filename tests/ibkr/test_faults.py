@@ -62,6 +62,19 @@ async def test_the_daily_restart_is_waited_for_and_resting_orders_are_ours_again
         assert [fill.quantity for fill in heard.fills("ob1.a.1")] == [4]
 
 
+async def test_a_loss_is_told_at_once_and_the_gateway_remembers_the_day_alone(world: Worlds, book: Path) -> None:
+    async with world.serving(book, Board()) as gateway:
+        broker = world.client(gateway.port)
+        lost: list[bool] = []
+        broker.on_lost = lambda: lost.append(broker.is_connected)
+        async with listening(broker) as heard:
+            gateway.disconnect()
+            await heard.until(lambda: heard.connections() == [True, False, True])
+            assert lost == [False], "before there was another"
+    began = broker.remembers_since(datetime(2026, 3, 3, 15, 0, tzinfo=UTC))
+    assert began == datetime(2026, 3, 3, 5, 0, tzinfo=UTC), "midnight in New York"
+
+
 async def test_a_fill_while_nobody_was_connected_is_told_once_after(world: Worlds, book: Path) -> None:
     board = Board()
     async with world.serving(book, board) as gateway:
