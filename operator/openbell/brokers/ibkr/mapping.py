@@ -104,23 +104,15 @@ def order_fields(intent: Intent, terms: OrderTerms, account: str) -> dict[str, A
     cancelled, whatever the intent says, for they must outlive the day.
     """
     rests = intent.kind is IntentKind.PROTECTIVE
-    fields: dict[str, Any] = {
-        "action": ACTIONS[intent.side],
-        "totalQuantity": plain(terms.quantity),
-        "orderType": ORDER_TYPES[intent.order_type],
-        "tif": "GTC" if rests else TIMES_IN_FORCE[intent.time_in_force],
-        "account": account,
-        "orderRef": intent.order_ref,
-        "transmit": True,
-        "outsideRth": False,
-    }
-    if terms.limit_price is not None:
-        fields["lmtPrice"] = plain(terms.limit_price)
-    if terms.stop_price is not None:
-        fields["auxPrice"] = plain(terms.stop_price)
-    if intent.oca_group:
-        fields |= {"ocaGroup": intent.oca_group, "ocaType": OCA_CANCEL_ALL}
-    return fields
+    return _written_out(
+        terms,
+        action=ACTIONS[intent.side],
+        order_type=ORDER_TYPES[intent.order_type],
+        time_in_force="GTC" if rests else TIMES_IN_FORCE[intent.time_in_force],
+        account=account,
+        order_ref=intent.order_ref,
+        group=intent.oca_group,
+    )
 
 
 def wrong(intent: Intent) -> str:
@@ -153,13 +145,28 @@ def changed_fields(order: OrderShape, terms: OrderTerms) -> dict[str, Any]:
     """The library's order for new terms of one that works. A change repeats the whole order: what was left out would be
     taken back. Only what our orders have is repeated, as an echo carries values that the gateway refuses from us.
     """
+    return _written_out(
+        terms,
+        action=order.action,
+        order_type=order.orderType,
+        time_in_force=order.tif,
+        account=order.account,
+        order_ref=order.orderRef,
+        group=order.ocaGroup,
+    )
+
+
+def _written_out(
+    terms: OrderTerms, *, action: str, order_type: str, time_in_force: str, account: str, order_ref: str, group: str
+) -> dict[str, Any]:
+    """All that an order of ours says: the same when it is placed and when it is changed."""
     fields: dict[str, Any] = {
-        "action": order.action,
+        "action": action,
         "totalQuantity": plain(terms.quantity),
-        "orderType": order.orderType,
-        "tif": order.tif,
-        "account": order.account,
-        "orderRef": order.orderRef,
+        "orderType": order_type,
+        "tif": time_in_force,
+        "account": account,
+        "orderRef": order_ref,
         "transmit": True,
         "outsideRth": False,
     }
@@ -167,8 +174,8 @@ def changed_fields(order: OrderShape, terms: OrderTerms) -> dict[str, Any]:
         fields["lmtPrice"] = plain(terms.limit_price)
     if terms.stop_price is not None:
         fields["auxPrice"] = plain(terms.stop_price)
-    if order.ocaGroup:
-        fields |= {"ocaGroup": order.ocaGroup, "ocaType": OCA_CANCEL_ALL}
+    if group:
+        fields |= {"ocaGroup": group, "ocaType": OCA_CANCEL_ALL}
     return fields
 
 
