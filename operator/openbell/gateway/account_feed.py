@@ -9,11 +9,12 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from openbell.domain.money import ZERO
-from openbell.gateway import requests
 from openbell.gateway.accounts import LEDGER, Account
 from openbell.gateway.exchange import Exchange
 from openbell.gateway.hours import NEW_YORK
-from openbell.gateway.replies import (
+from openbell.gateway.rules import VALIDATING
+from openbell.gateway.wire import requests
+from openbell.gateway.wire.replies import (
     AccountDownloadEnd,
     AccountSummary,
     AccountSummaryEnd,
@@ -31,7 +32,6 @@ from openbell.gateway.replies import (
     PositionsEnd,
     Reply,
 )
-from openbell.gateway.rules import VALIDATING
 
 EVERY = timedelta(minutes=3)  # that a real gateway tells values anew
 PNL_EVERY = timedelta(seconds=1)

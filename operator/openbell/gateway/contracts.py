@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from openbell.gateway.requests import ContractQuery
+from openbell.gateway.wire.requests import ContractQuery
 
 RULE = 26  # the market rule of US shares
 RULES: dict[int, tuple[tuple[Decimal, Decimal], ...]] = {

@@ -32,13 +32,13 @@ from openbell.gateway.events import (
     StatusChanged,
     Tried,
 )
-from openbell.gateway.fields import moment, show, stamp
 from openbell.gateway.hours import AroundTheClock, TradingHours, midnight_after
 from openbell.gateway.matching import Quote
 from openbell.gateway.orders import AT_CLOSE, TRIGGERED, Execution, Order, Status, Terms, terms
 from openbell.gateway.pricing import Prices
-from openbell.gateway.requests import ExecutionsWanted, PlaceOrder
 from openbell.gateway.settings import ExchangeSettings
+from openbell.gateway.wire.fields import moment, show, stamp
+from openbell.gateway.wire.requests import ExecutionsWanted, PlaceOrder
 
 FIRST_PERM_ID = 1_100_000_000
 CANCELLED_TEXT = "Order Canceled - reason:"

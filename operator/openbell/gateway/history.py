@@ -6,12 +6,12 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from openbell.gateway import fields
 from openbell.gateway.errors import FieldError
 from openbell.gateway.hours import NEW_YORK, TradingHours
 from openbell.gateway.pricing import Bar
-from openbell.gateway.replies import HistoricalBar
-from openbell.gateway.requests import HistoryWanted
+from openbell.gateway.wire import fields
+from openbell.gateway.wire.replies import HistoricalBar
+from openbell.gateway.wire.requests import HistoryWanted
 
 DAY_SECONDS = 86_400
 MOST_BARS = 5_000

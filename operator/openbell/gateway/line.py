@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterable
 
 from openbell.gateway.faults import FaultPlan, Kind
-from openbell.gateway.order_reply import OpenOrder
-from openbell.gateway.replies import CommissionReport, ExecutionDetails, OrderStatus, Reply
+from openbell.gateway.wire.order_reply import OpenOrder
+from openbell.gateway.wire.replies import CommissionReport, ExecutionDetails, OrderStatus, Reply
 
 HOLD_SECONDS = 0.2  # that a reordered message waits for one to follow it
 

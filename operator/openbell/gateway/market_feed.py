@@ -7,14 +7,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from openbell.gateway import history, requests
+from openbell.gateway import history
 from openbell.gateway.contracts import Contract
 from openbell.gateway.errors import FieldError
 from openbell.gateway.exchange import Exchange
 from openbell.gateway.history import HistoryPlan
 from openbell.gateway.matching import Quote
 from openbell.gateway.pacing import HistoryPacer
-from openbell.gateway.replies import (
+from openbell.gateway.rules import NO_SECURITY, PACING_VIOLATION, VALIDATING
+from openbell.gateway.settings import DataRights, GatewaySettings
+from openbell.gateway.wire import requests
+from openbell.gateway.wire.replies import (
     ErrorMessage,
     HeadTimestamp,
     HistoricalBar,
@@ -29,8 +32,6 @@ from openbell.gateway.replies import (
     TickSnapshotEnd,
     TickString,
 )
-from openbell.gateway.rules import NO_SECURITY, PACING_VIOLATION, VALIDATING
-from openbell.gateway.settings import DataRights, GatewaySettings
 
 SERVICE = "Historical Market Data Service error message:"
 REAL_TIME_SECONDS = 5

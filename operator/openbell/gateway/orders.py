@@ -8,8 +8,8 @@ from decimal import Decimal
 from enum import StrEnum
 
 from openbell.gateway.contracts import Contract
-from openbell.gateway.fields import flag, integer, moment, number
-from openbell.gateway.layout import Record
+from openbell.gateway.wire.fields import flag, integer, moment, number
+from openbell.gateway.wire.layout import Record
 
 ZERO = Decimal(0)
 

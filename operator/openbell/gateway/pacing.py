@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from openbell.gateway.history import SIZES
-from openbell.gateway.requests import HistoryWanted
+from openbell.gateway.wire.requests import HistoryWanted
 
 SMALL_SECONDS = 30
 SAME_SECONDS = 15.0  # no identical request within

@@ -8,7 +8,7 @@ from decimal import Decimal
 from openbell.domain.money import cents
 from openbell.gateway.contracts import tick_at
 from openbell.gateway.orders import AT_CLOSE, TIMES_IN_FORCE, TRAILING, WITH_LIMIT, WITH_TRIGGER, Kind, Order, Terms
-from openbell.gateway.requests import ContractQuery
+from openbell.gateway.wire.requests import ContractQuery
 
 VALIDATING = "Error validating request.-'bV' : cause - "
 

@@ -13,13 +13,9 @@ from openbell.gateway.errors import FieldError, FrameError
 from openbell.gateway.events import Broadcast, Notice
 from openbell.gateway.exchange import Exchange
 from openbell.gateway.faults import Fault, FaultPlan, Kind
-from openbell.gateway.fields import stamp
 from openbell.gateway.hours import TradingHours
 from openbell.gateway.line import Line
-from openbell.gateway.order_reply import CompletedOrder, OpenOrder, write_completed_order, write_open_order
 from openbell.gateway.pacing import MessageRate
-from openbell.gateway.replies import ErrorMessage, Reply, write_reply
-from openbell.gateway.requests import CancelOrder, HistoryWanted, PlaceOrder, StartApi, read_request
 from openbell.gateway.rules import (
     CLIENT_ID_IN_USE,
     NOT_CONNECTED,
@@ -29,7 +25,11 @@ from openbell.gateway.rules import (
 )
 from openbell.gateway.session import NO_ID, Session
 from openbell.gateway.settings import GatewaySettings
-from openbell.gateway.wire import Framer, Hello, Message, frame
+from openbell.gateway.wire.fields import stamp
+from openbell.gateway.wire.frames import Framer, Hello, Message, frame
+from openbell.gateway.wire.order_reply import CompletedOrder, OpenOrder, write_completed_order, write_open_order
+from openbell.gateway.wire.replies import ErrorMessage, Reply, write_reply
+from openbell.gateway.wire.requests import CancelOrder, HistoryWanted, PlaceOrder, StartApi, read_request
 
 LOG = logging.getLogger(__name__)
 LOWEST = 157  # the first version whose orders are read here

@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from openbell.gateway import events, requests
+from openbell.gateway import events
 from openbell.gateway.account_feed import AccountFeed
 from openbell.gateway.contracts import RULES
 from openbell.gateway.errors import FieldError
 from openbell.gateway.exchange import Exchange
-from openbell.gateway.fields import stamp
 from openbell.gateway.market_feed import MarketFeed
-from openbell.gateway.order_reply import CompletedOrder, OpenOrder
 from openbell.gateway.orders import Execution, Order
-from openbell.gateway.replies import (
+from openbell.gateway.rules import NO_SECURITY, READ_ONLY, VALIDATING
+from openbell.gateway.settings import GatewaySettings
+from openbell.gateway.wire import requests
+from openbell.gateway.wire.fields import stamp
+from openbell.gateway.wire.order_reply import CompletedOrder, OpenOrder
+from openbell.gateway.wire.replies import (
     CommissionReport,
     CompletedOrdersEnd,
     ContractDetails,
@@ -36,9 +39,7 @@ from openbell.gateway.replies import (
     Reply,
     SymbolSamples,
 )
-from openbell.gateway.requests import Request
-from openbell.gateway.rules import NO_SECURITY, READ_ONLY, VALIDATING
-from openbell.gateway.settings import GatewaySettings
+from openbell.gateway.wire.requests import Request
 
 NO_ID = -1
 FARMS = (

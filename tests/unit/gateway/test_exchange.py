@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire_bytes import hello, place
 
+from fakes.hours import RegularHours
 from openbell.domain.clock import SimulatedClock
 from openbell.gateway import events
 from openbell.gateway.exchange import Exchange
-from openbell.gateway.hours import RegularHours
 from openbell.gateway.orders import Status
-from openbell.gateway.requests import PlaceOrder, read_request
 from openbell.gateway.settings import ExchangeSettings
-from openbell.gateway.wire import Framer, Message
+from openbell.gateway.wire.frames import Framer, Message
+from openbell.gateway.wire.requests import PlaceOrder, read_request
 
 MONDAY = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)  # ten o'clock in New York
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wire_bytes import hello, message
 
 from openbell.gateway.errors import FrameError
-from openbell.gateway.wire import MAX_FRAME, Framer, Hello, Message, frame
+from openbell.gateway.wire.frames import MAX_FRAME, Framer, Hello, Message, frame
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 MESSAGES = st.lists(st.lists(TEXTS, min_size=1, max_size=5), max_size=3)

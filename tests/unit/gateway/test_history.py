@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes.hours import RegularHours
 from openbell.gateway.errors import FieldError
 from openbell.gateway.history import HistoryPlan, plan
-from openbell.gateway.hours import AroundTheClock, RegularHours
+from openbell.gateway.hours import AroundTheClock
 from openbell.gateway.pacing import HistoryPacer, MessageRate
-from openbell.gateway.requests import ContractQuery, HistoryWanted
+from openbell.gateway.wire.requests import ContractQuery, HistoryWanted
 
 HOURS = RegularHours()
 TUESDAY = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)  # ten o'clock in New York

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from openbell.gateway.faults import Fault, FaultPlan, Kind
 from openbell.gateway.line import HOLD_SECONDS, Line
-from openbell.gateway.replies import CommissionReport, CurrentTime, ExecutionDetails, OrderStatus, Reply
+from openbell.gateway.wire.replies import CommissionReport, CurrentTime, ExecutionDetails, OrderStatus, Reply
 
 
 def status(order_id: int) -> OrderStatus:

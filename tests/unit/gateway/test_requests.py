@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wire_bytes import hello, message, place, place_fields
 
-from openbell.gateway import requests
 from openbell.gateway.errors import FieldError
 from openbell.gateway.orders import Terms, terms
-from openbell.gateway.requests import ContractQuery, PlaceOrder, Request, read_request
-from openbell.gateway.wire import Framer, Hello, Message
+from openbell.gateway.wire import requests
+from openbell.gateway.wire.frames import Framer, Hello, Message
+from openbell.gateway.wire.requests import ContractQuery, PlaceOrder, Request, read_request
 
 RECORDINGS = Path(__file__).parents[2] / "gateway" / "recordings"
 CLIENTS = ("ib_insync", "ib_async", "ibapi")

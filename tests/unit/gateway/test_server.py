@@ -14,7 +14,7 @@ from wire_bytes import AAPL, hello, message, place
 from openbell.gateway.exchange import Exchange
 from openbell.gateway.server import Gateway, negotiate, running
 from openbell.gateway.settings import ExchangeSettings, GatewaySettings
-from openbell.gateway.wire import Hello
+from openbell.gateway.wire.frames import Hello
 
 OPEN: list[Any] = []
 

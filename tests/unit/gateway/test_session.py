@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from wire_bytes import AAPL, place_fields
 
+from fakes.hours import RegularHours
 from openbell.domain.clock import SimulatedClock
 from openbell.gateway.errors import FieldError
 from openbell.gateway.exchange import Exchange
-from openbell.gateway.hours import RegularHours
-from openbell.gateway.order_reply import CompletedOrder, OpenOrder, write_completed_order, write_open_order
-from openbell.gateway.replies import Reply, write_reply
-from openbell.gateway.requests import read_request
 from openbell.gateway.session import Session
 from openbell.gateway.settings import DataRights, ExchangeSettings, GatewaySettings
+from openbell.gateway.wire.order_reply import CompletedOrder, OpenOrder, write_completed_order, write_open_order
+from openbell.gateway.wire.replies import Reply, write_reply
+from openbell.gateway.wire.requests import read_request
 
 START = datetime(2026, 11, 23, 15, 0, tzinfo=UTC)
 MSFT = (272093, "", "", "", "", "", "", "SMART", "", "", "", "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -78,12 +77,6 @@ class ContractDetailsShape(Protocol):
     validExchanges: str
     minSize: Number
     sizeIncrement: Number
-
-
-class EventShape(Protocol):
-    """A library's event: callables are added to it."""
-
-    def connect(self, listener: Callable[..., object]) -> object: ...
 
 
 class TransportShape(Protocol):

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from openbell.gateway.fields import UNSET_DOUBLE, UNSET_LONG, show, stamp
-from openbell.gateway.layout import Before, Counted, Layout, Record, Since, When, named, names, write
 from openbell.gateway.orders import TRAILING, Order, Status
-from openbell.gateway.placing import (
+from openbell.gateway.wire.fields import UNSET_DOUBLE, UNSET_LONG, show, stamp
+from openbell.gateway.wire.layout import Before, Counted, Layout, Record, Since, When, named, names, write
+from openbell.gateway.wire.placing import (
     BENCHMARK_FIELDS,
     CONDITIONS,
     SCALE_FIELDS,
@@ -19,7 +19,7 @@ from openbell.gateway.placing import (
     has_scale,
     is_pegged_to_benchmark,
 )
-from openbell.gateway.replies import contract_fields
+from openbell.gateway.wire.replies import contract_fields
 
 CONTRACT = names(
     "conId symbol secType lastTradeDate strike right multiplier exchange currency localSymbol tradingClass"

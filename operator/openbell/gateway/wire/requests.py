@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, get_type_hints
 
 from openbell.gateway.errors import FieldError
-from openbell.gateway.fields import flag, integer
-from openbell.gateway.layout import Record
-from openbell.gateway.placing import CONTRACT, read_order
+from openbell.gateway.wire.fields import flag, integer
+from openbell.gateway.wire.layout import Record
+from openbell.gateway.wire.placing import CONTRACT, read_order
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from openbell.gateway.errors import FieldError
-from openbell.gateway.fields import integer, left_out
+from openbell.gateway.wire.fields import integer, left_out
 
 Group: TypeAlias = tuple[str, ...]
 # What people name is never a number that was left out, whatever it looks like.

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from openbell.gateway.errors import FieldError
-from openbell.gateway.fields import left_out
-from openbell.gateway.layout import Before, Counted, Item, Layout, Record, Since, When, names, read
+from openbell.gateway.wire.fields import left_out
+from openbell.gateway.wire.layout import Before, Counted, Item, Layout, Record, Since, When, names, read
 
 CONTRACT = names(
     "conId symbol secType lastTradeDate strike right multiplier exchange primaryExchange currency localSymbol"

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from openbell.gateway.contracts import Contract
-from openbell.gateway.fields import show, whole
+from openbell.gateway.wire.fields import show, whole
 
 Number: TypeAlias = Decimal | float | int | None
 FRACTIONS = 163  # from this version on sizes may have a fraction
