@@ -17,6 +17,7 @@ from openbell.engine import cycle, leaving
 from openbell.engine import exits as exit_rules
 from openbell.engine.portfolio import split as split_position
 from openbell.journal import Journal, writes
+from openbell.journal.unwritten import Unwritten
 from openbell.risk import account_state, locks, settled_cash
 from openbell.runner import accountbook, exiting, replaying
 from openbell.runner.comparison import Comparison
@@ -252,7 +253,20 @@ def forget_fees(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Desk, "on_fill", free)
 
 
+def ignore_the_mark(patch: pytest.MonkeyPatch) -> None:
+    begin = Unwritten.__init__
+
+    def begun(self: Unwritten, *arguments: Any, **rest: Any) -> None:
+        begin(self, *arguments, **rest)
+        self.is_inherited = False
+
+    patch.setattr(Unwritten, "__init__", begun)
+
+
 BUGS: Mapping[str, Bug] = {
+    "ignore-the-mark": Bug(
+        ignore_the_mark, "a process does not ask whether the last one could write what it sent", "arrived twice"
+    ),
     "send-again-on-timeout": Bug(
         send_again_on_timeout,
         "an order without an answer is sent once more",

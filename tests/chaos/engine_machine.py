@@ -194,6 +194,21 @@ class EngineMachine(RuleBasedStateMachine):
         self.do("venue_misbehaves", faults=[])
         self.do("exits_are_checked", meanwhile=None)
 
+    @rule(symbol=symbols, steps=lasting)
+    def runner_dies_after_an_exit_that_was_not_written_down(self, symbol: str, steps: int) -> None:
+        """And the broker takes orders, but answers no question of the next process."""
+        self.do("bar_closes", said={("trend", symbol): (Action.BUY, 0.9)}, meanwhile=None)
+        self.do("price_moves", symbol=symbol, bps=1)
+        self.do("disk_is_full", full=True)
+        self.then(steps + 5, "disk_is_full", full=False)
+        self.do("price_moves", symbol=symbol, bps=-350)
+        self.do("exits_are_checked", meanwhile=None)
+        self.do("venue_misbehaves", faults=["mute-queries"])
+        self.do("runner_restarts")
+        self.do("exits_are_checked", meanwhile=None)
+        self.do("venue_misbehaves", faults=[])
+        self.do("exits_are_checked", meanwhile=None)
+
     @rule(symbol=symbols, confidence=confidences, meanwhile=meanwhile)
     def bar_is_corrected(self, symbol: str, confidence: float, meanwhile: Meanwhile) -> None:
         self.do("bar_is_corrected", symbol=symbol, confidence=confidence, meanwhile=meanwhile)

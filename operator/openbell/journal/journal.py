@@ -339,9 +339,15 @@ class Journal:
         *,
         remembered_since: datetime | None = None,
         settled_before: datetime | None = None,
+        in_flight: Iterable[IntentRecord] = (),
     ) -> Recovery:
-        """Read what the broker's answers are about and compare (see `recovery.recover`). Writes nothing."""
-        facts = await self._run("comparing with the broker", partial(reads.facts, orders=orders, fills=fills))
+        """Read what the broker's answers are about and compare (see `recovery.recover`). Writes nothing.
+
+        `in_flight` are open orders as memory has them: those that could not be written down are compared, too.
+        """
+        known = tuple(in_flight)
+        work = partial(reads.facts, orders=orders, fills=fills, in_flight=known)
+        facts = await self._run("comparing with the broker", work)
         return recover(
             facts, orders, fills, positions, remembered_since=remembered_since, settled_before=settled_before
         )

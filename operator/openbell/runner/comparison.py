@@ -187,6 +187,7 @@ class Comparison:
             positions,
             remembered_since=self._broker.remembers_since(now),
             settled_before=max(self._connected_at, now - SETTLING),
+            in_flight=[flying.record for flying in self._desk.in_flight.values()],
         )
 
     def _fills_since(self, now: datetime) -> datetime:

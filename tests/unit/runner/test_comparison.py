@@ -331,6 +331,27 @@ async def test_while_another_process_leads_nothing_is_taken_up(world: World) -> 
     assert "p-a" in world.ledger.positions
 
 
+async def test_an_exit_that_is_lost_while_the_journal_cannot_be_written_is_made_again(world: World) -> None:
+    await world.hold("a")
+    world.broker.says(make_update(IntentState.FILLED, filled_quantity=Decimal(10)), AAPL=10)
+    await world.comparison.compare()
+    world.journal.before["writing intents"] = fail
+    world.market.prices["AAPL"] = 90.0
+    await world.exits.check()
+    lost = world.broker.sent[-1].order_ref
+    assert lost in world.desk.in_flight
+    world.comparison.on_connection(DOWN)
+    world.comparison.on_connection(UP)
+    world.clock.set(at(60))
+
+    await world.comparison.compare()
+    assert lost not in world.desk.in_flight, "the broker has never had it"
+    await world.exits.check()
+
+    assert len(world.broker.sent) == 3, "the entry, the exit that was lost, and the next"
+    assert world.broker.sent[-1].order_ref != lost
+
+
 async def test_exits_wait_for_the_first_comparison_which_may_know_of_one_already_sent(world: World) -> None:
     await world.hold("a")
     sold_unrecorded(world)
