@@ -119,7 +119,7 @@ class LeftAtRandom(RuleBasedStateMachine):
             self.world.comparison._due.clear()
             await self.world.comparison.compare()
         if self.world.journal.unwritten.is_inherited:  # some seconds on, what was on its way has arrived
-            self.clock.set(self.clock.now() + comparisons.SETTLING)
+            self.clock.set(self.clock.now() + timedelta(seconds=comparisons.SETTLING_SECONDS))
             self.wire.deliver_all()
             await self.world.comparison.compare()
 

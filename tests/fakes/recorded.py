@@ -68,7 +68,7 @@ class Story:
         self.minute += 1
         self.world.clock.set(now)
         self.world.market.prices["AAPL"] = price
-        await self.world.exits.check(now)
+        await self.world.exits.check()
 
     async def fill(self) -> None:
         """The broker fills the newest order at its reference price."""

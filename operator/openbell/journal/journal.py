@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -338,7 +338,7 @@ class Journal:
         positions: Answer[tuple[BrokerPosition, ...]],
         *,
         remembered_since: datetime | None = None,
-        settled_before: datetime | None = None,
+        settled: Collection[str] | None = None,
         in_flight: Iterable[IntentRecord] = (),
     ) -> Recovery:
         """Read what the broker's answers are about and compare (see `recovery.recover`). Writes nothing.
@@ -348,6 +348,4 @@ class Journal:
         known = tuple(in_flight)
         work = partial(reads.facts, orders=orders, fills=fills, in_flight=known)
         facts = await self._run("comparing with the broker", work)
-        return recover(
-            facts, orders, fills, positions, remembered_since=remembered_since, settled_before=settled_before
-        )
+        return recover(facts, orders, fills, positions, remembered_since=remembered_since, settled=settled)

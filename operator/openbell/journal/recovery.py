@@ -8,8 +8,8 @@ What the broker did not answer changes nothing. What it answered decides each op
    - it never acknowledged the order and no fill is known → Withdrawn: the order is not there;
    - it once acknowledged it (or filled a part) → Cancelled with what was filled.
    But an order older than what the broker remembers may have been completed and forgotten, and one that was handed
-   over a moment ago may still be on its way. The first needs the broker's positions to agree with ours in that
-   symbol; the second stays in doubt until it has settled.
+   over a moment before the question, or after it, may still be on its way. The first needs the broker's positions to
+   agree with ours in that symbol; the second stays in doubt until it has settled.
 3. Anything else stays in doubt.
 
 An order of ours that the journal has no intent of is an orphan, with one exception: an exit or a protective order that
@@ -18,7 +18,7 @@ was sent while the journal could not be written. Its reference is that of one of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -116,12 +116,12 @@ def recover(
     positions: Answer[tuple[BrokerPosition, ...]],
     *,
     remembered_since: datetime | None = None,
-    settled_before: datetime | None = None,
+    settled: Collection[str] | None = None,
 ) -> Recovery:
     """Decide what the broker's answers mean for the journal.
 
     `remembered_since`: orders and executions from then on are all in the answers (None: of all time).
-    `settled_before`: intents made at or after it may still be on their way (None: all have settled).
+    `settled`: references that the broker must name if it has them; others may still be on their way (None: all).
     """
     told = {update.order_ref: update for update in _items(orders)}
     ours = [fill for fill in _items(fills) if _is_ours(fill.order_ref, facts)]
@@ -144,7 +144,8 @@ def recover(
         update = told.get(ref)
         if update is None and complete and not record.state.is_final:
             agreed = differing is not None and record.intent.symbol not in differing
-            update = _unnamed(record, coming, agreed, remembered_since, settled_before)
+            has_settled = settled is None or ref in settled
+            update = _unnamed(record, coming, agreed, remembered_since) if has_settled else None
         after = record if update is None else after_update(record, update, record.updated_at)
         if update is not None and after != record:
             updates.append(update)
@@ -225,15 +226,12 @@ def _unnamed(
     coming: Decimal,
     agreed: bool,
     remembered_since: datetime | None,
-    settled_before: datetime | None,
 ) -> OrderUpdate | None:
     """What a complete answer that leaves out this open intent says of it; None: nothing for certain."""
     intent = record.intent
     filled = record.filled + coming
     if filled >= intent.quantity:
         return None  # booking its fills makes it Filled
-    if settled_before is not None and intent.created_at >= settled_before:
-        return None
     if remembered_since is not None and intent.created_at < remembered_since and not agreed:
         return None
     never_seen = record.state is not IntentState.WORKING and filled == ZERO and record.reported == ZERO

@@ -28,10 +28,10 @@ log = structlog.get_logger("openbell.comparison")
 
 COMPARE_EVERY_SECONDS = 60.0
 RETRY_SECONDS = 1.0
-SETTLING = timedelta(seconds=10)  # an order this young may still be on its way when the broker does not name it
+SETTLING_SECONDS = 10.0  # an order this young may still be on its way when the broker does not name it
 CLOCKS_DIFFER = timedelta(days=1)  # more than the broker's clock and ours ever do
 FIRST_ANSWER_SECONDS = 3.0  # exits wait so long for the first comparison of a process, and no longer
-MARKED_ANSWER_SECONDS = SETTLING.total_seconds() + FIRST_ANSWER_SECONDS  # and so long at a time after an unwritten one
+MARKED_ANSWER_SECONDS = SETTLING_SECONDS + FIRST_ANSWER_SECONDS  # and so long at a time after an unwritten one
 
 
 class Comparison:
@@ -57,7 +57,7 @@ class Comparison:
         self._metrics = metrics
         self._announce = announce
         self._due = asyncio.Event()
-        self._connected_at: datetime = clock.now()
+        self._connected_at = clock.monotonic()
         self._connections = 0
         self._comparing = asyncio.Lock()
         self.answered = asyncio.Event()
@@ -85,7 +85,7 @@ class Comparison:
         log.info("broker.connected" if event.connected else "broker.disconnected", why=event.why)
         self._not_in_sync("Comparing" if event.connected else "Disconnected", event.why or "not compared yet")
         if event.connected:
-            self._connected_at = self._clock.now()
+            self._connected_at = self._clock.monotonic()
             self._connections += 1
             self._due.set()
             self.on_connected()
@@ -119,7 +119,7 @@ class Comparison:
         Whether it has answered everything and there was nothing new in it.
         """
         async with self._comparing:
-            booked, question_at, asked_at = self._desk.bookings, self._clock.monotonic(), self._clock.now()
+            booked, question_at = self._desk.bookings, self._clock.monotonic()
             connection = self._connections
             try:
                 found = self.accept(await self._ask())
@@ -146,7 +146,7 @@ class Comparison:
                 self._due.set()  # a position that is known only now may have sent them: look again, before any exit
                 self._not_in_sync("Comparing", "orders of a position that was not known are looked up")
                 return False
-            self._note_answer(found, asked_at)
+            self._note_answer(found, question_at)
             if found.unrecorded:
                 return False
             if self._journal.unwritten.is_inherited:
@@ -175,6 +175,8 @@ class Comparison:
 
     async def _ask(self) -> Recovery:
         now = self._clock.now()
+        # By when each has left, not by when it was decided: an exit may have waited for the first comparison since.
+        settled = self._desk.handed_over_before(max(self._connected_at, self._clock.monotonic() - SETTLING_SECONDS))
         orders = await self._broker.orders()
         fills = await self._broker.fills(self._fills_since(now))
         positions = await self._broker.positions()
@@ -186,7 +188,7 @@ class Comparison:
             fills,
             positions,
             remembered_since=self._broker.remembers_since(now),
-            settled_before=max(self._connected_at, now - SETTLING),
+            settled=settled,
             in_flight=[flying.record for flying in self._desk.in_flight.values()],
         )
 
@@ -229,10 +231,10 @@ class Comparison:
         log.warning("broker.not-in-sync", reason=reason, why=why)
         self._announce()
 
-    def _note_answer(self, found: Recovery, asked_at: datetime) -> None:
+    def _note_answer(self, found: Recovery, question_at: float) -> None:
         if found.unknown or (found.unrecorded and not self._gate.fence.holds()):
             return
-        if asked_at >= self._connected_at + SETTLING:
+        if question_at >= self._connected_at + SETTLING_SECONDS:
             self._journal.unwritten.settle()
         if not self._journal.unwritten.is_inherited:
             self.answered.set()

@@ -93,7 +93,7 @@ class Exits:
             return f"{position.symbol} is closed when the market opens."
         return f"{position.symbol} is being closed at the market."
 
-    async def check(self, now: datetime | None = None) -> None:
+    async def check(self) -> None:
         """Look at every position; send the exits that are due, and keep the rest protected.
 
         While the broker is not connected none is decided, for each would only be written and withdrawn: they go out
@@ -103,7 +103,7 @@ class Exits:
         """
         situation = self.situation
         gate, ledger = situation.gate, situation.ledger
-        now = now or self.clock.now()
+        now = self.clock.now()
         self._tidy()
         is_open = situation.is_open() or gate.flattening
         blocked = gate.exit_blocked()
@@ -114,6 +114,7 @@ class Exits:
         if gate.broker_connected and not await situation.comparison.first_answer():
             self._not_looked(now, Reason.RECONCILING)
             return
+        now = self.clock.now()
         if is_open:
             await situation.read_quotes(self.market, {each.symbol for each in ledger.open_positions()}, now)
         answer = await situation.comparison.held_by_broker()

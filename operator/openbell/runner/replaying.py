@@ -197,7 +197,7 @@ class ReplayLoop:
         await self._drain()
 
     async def _check(self) -> None:
-        await self._exits.check(self._clock.now())
+        await self._exits.check()
         await self._drain()
 
     async def _drain(self) -> None:

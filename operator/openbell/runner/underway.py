@@ -45,6 +45,10 @@ class Underway:
             if flying.is_unanswered and (flying.cancel_asked_at or flying.handed_over_at) < latest
         )
 
+    def handed_over_before(self, moment: float) -> frozenset[str]:
+        """References of those that had left by then (monotonic). What is only being sent is not among them."""
+        return frozenset(ref for ref, flying in self.in_flight.items() if flying.handed_over_at < moment)
+
     async def wait_quiet(self) -> None:
         """Return once every send and cancel has its answer."""
         while self.unanswered():

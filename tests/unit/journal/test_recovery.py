@@ -170,8 +170,7 @@ def test_fills_that_cover_an_intent_decide_it(told: Answer[tuple[OrderUpdate, ..
 
 
 def test_an_intent_that_may_still_be_on_its_way_stays_in_doubt() -> None:
-    just_sent, settled = record(name="new", created_at=at(10)), record(name="old", created_at=at(9.999))
-    found = recover(facts(just_sent, settled), NONE, NONE, NONE, settled_before=at(10))
+    found = recover(facts(record(name="new"), record(name="old")), NONE, NONE, NONE, settled={ref("old")})
     assert states(found) == {"old": WITHDRAWN}
     assert found.doubtful == (ref("new"),)
 
@@ -378,11 +377,11 @@ def answers(items: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
     answers(made_fills),
     st.sampled_from([NONE, SILENT, holds(AAPL=5)]),
     st.sampled_from([None, T0]),
-    st.sampled_from([None, at(5)]),
+    st.one_of(st.none(), st.sets(names.map(ref))),
 )
-def test_every_open_intent_is_decided_named_or_working(known, told, made, held, since, before) -> None:  # type: ignore[no-untyped-def]
+def test_every_open_intent_is_decided_named_or_working(known, told, made, held, since, settled) -> None:  # type: ignore[no-untyped-def]
     before_comparing = facts(*known)
-    found = recover(before_comparing, told, made, held, remembered_since=since, settled_before=before)
+    found = recover(before_comparing, told, made, held, remembered_since=since, settled=settled)
     named = {update.order_ref for update in told.value} if isinstance(told, Value) else set()
     missing = {item.fill.order_ref for item in found.missing_fills}
     decided = {update.order_ref: update for update in found.updates}
@@ -397,6 +396,7 @@ def test_every_open_intent_is_decided_named_or_working(known, told, made, held, 
             assert order_ref not in named
             assert order_ref not in missing
             assert before_comparing.records[order_ref].filled == 0
+            assert settled is None or order_ref in settled
     if isinstance(told, Unknown):
         assert found.updates == ()
 

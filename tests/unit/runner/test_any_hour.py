@@ -166,7 +166,7 @@ async def trade_two_minutes(crew: Crew, broker: SimulatedBroker, clock: Simulate
             answer = await market.quote(symbol, now)
             broker.on_quote(answer.value)  # type: ignore[union-attr]
         await settle(crew, broker)
-        await crew.exits.check(now)
+        await crew.exits.check()
         if second % 2 == 0:
             control = crew.situation.control
             assert control is not None

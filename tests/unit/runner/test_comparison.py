@@ -14,7 +14,7 @@ from openbell.brokers.base import ConnectionChanged
 from openbell.domain.answers import Answer, ConfirmedEmpty, Unknown
 from openbell.domain.errors import JournalError
 from openbell.domain.identity import exit_ref
-from openbell.domain.orders import Fill, IntentState, OrderUpdate, Side
+from openbell.domain.orders import Fill, IntentKind, IntentState, OrderUpdate, Side
 from openbell.domain.positions import BrokerPosition
 from openbell.runner import comparison as comparisons
 
@@ -363,11 +363,35 @@ async def test_exits_wait_for_the_first_comparison_which_may_know_of_one_already
     assert len(world.broker.sent) == 1, "the entry alone: its exit is the one that was sent before"
 
 
+async def test_an_exit_that_has_waited_is_not_missed_in_an_answer_older_than_itself(world: World) -> None:
+    await world.hold("a")
+    world.broker.says(make_update(IntentState.FILLED, filled_quantity=Decimal(10)), AAPL=10)
+    world.comparison.answered.clear()
+    world.market.prices["AAPL"] = 90.0
+    checking = asyncio.create_task(world.exits.check())
+    await asyncio.sleep(0)
+    world.clock.set(at(5))
+    world.comparison.on_connection(DOWN)
+    world.comparison.on_connection(UP)
+    await world.comparison.compare()
+
+    async def the_exit_goes_out() -> None:
+        if asyncio.current_task() is not checking:
+            await checking
+
+    world.broker.while_asked = the_exit_goes_out
+    await world.comparison.compare()
+    assert world.broker.sent[-1].kind is IntentKind.EXIT
+    assert world.broker.sent[-1].order_ref in world.desk.in_flight, "it was sent after the question"
+    await world.exits.check()
+    assert len(world.broker.sent) == 2
+
+
 async def test_after_a_process_that_could_not_write_exits_wait_until_its_own_must_have_arrived(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(comparisons, "MARKED_ANSWER_SECONDS", 0.01)
-    monkeypatch.setattr(comparisons, "SETTLING", timedelta(seconds=0.05))
+    monkeypatch.setattr(comparisons, "SETTLING_SECONDS", 0.05)
     await world.hold("a")
     world.journal.unwritten.is_inherited = True
     world.comparison.on_connection(UP)
@@ -389,7 +413,7 @@ async def test_after_a_process_that_could_not_write_exits_wait_until_its_own_mus
 
 async def test_and_for_as_long_as_the_broker_does_not_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparisons, "MARKED_ANSWER_SECONDS", 0.01)
-    monkeypatch.setattr(comparisons, "SETTLING", timedelta(seconds=0.01))
+    monkeypatch.setattr(comparisons, "SETTLING_SECONDS", 0.01)
     await world.hold("a")
     world.journal.unwritten.is_inherited = True
     world.comparison.answered.clear()

@@ -112,7 +112,8 @@ async def test_a_position_says_at_each_look_why_it_is_held_or_left(folder: Path)
     await told.look(102.5)
     await told.look(103.5)
     told.world.market.prices.clear()
-    await told.world.exits.check(at(180))
+    told.world.clock.set(at(180))
+    await told.world.exits.check()
     told.minute = 4
     told.world.gate.broker_connected = False
     await told.look(90.0)
