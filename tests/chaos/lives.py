@@ -29,6 +29,7 @@ START_SECONDS = 60.0
 POINT_SECONDS = 40.0
 DRAIN_SECONDS = 60.0
 LOOK_SECONDS = 0.05
+LAST_LINES = 40
 NOT_REACHED = "the kill point was not reached"
 
 
@@ -248,7 +249,7 @@ class Lives:
             self.kill()
             raise AssertionError(f"{point}: {NOT_REACHED}")
         if status != -signal.SIGKILL:
-            raise FoundError(f"the runner ended with {status} before {point}; see {self.folder / 'runner.log'}")
+            raise FoundError(f"the runner ended with {status} before {point}{self._last_words()}")
         self.check()
 
     def killed_after(self, seconds: float) -> None:
@@ -256,7 +257,7 @@ class Lives:
         self.start()
         status = self._ended(seconds)
         if status is not None:
-            raise FoundError(f"the runner ended by itself with {status}; see {self.folder / 'runner.log'}")
+            raise FoundError(f"the runner ended by itself with {status}{self._last_words()}")
         self.kill()
         self.check()
 
@@ -276,12 +277,17 @@ class Lives:
         self.check_end()
         self.write(paused=False)
 
+    def _last_words(self) -> str:
+        """The end of the runner's log, for a reader who has nothing but the failure."""
+        log = self.folder / "runner.log"
+        return "; its log ends:\n" + "\n".join(log.read_text(encoding="utf-8").splitlines()[-LAST_LINES:])
+
     def end(self) -> None:
         """An orderly end."""
         os.kill(self._pid, signal.SIGTERM)
         status = self._ended(30)
         if status != 0:
-            raise FoundError(f"the runner ended with {status} after SIGTERM; see {self.folder / 'runner.log'}")
+            raise FoundError(f"the runner ended with {status} after SIGTERM{self._last_words()}")
 
     def run_until(self, reached: Callable[[], bool], what: str) -> None:
         """Let the life go on until something is true."""
@@ -292,7 +298,7 @@ class Lives:
         while not reached():
             status = self._ended(LOOK_SECONDS)
             if status is not None:
-                raise FoundError(f"the runner ended by itself with {status}; see {self.folder / 'runner.log'}")
+                raise FoundError(f"the runner ended by itself with {status}{self._last_words()}")
             if time.monotonic() > deadline:
                 self.kill()
                 raise FoundError(f"{what} for {DRAIN_SECONDS:g} s: {self.open_things()}")

@@ -246,6 +246,7 @@ class Crew:
                 for task in working:
                     task.cancel()
         finally:
+            self.evaluation.close()  # not before its task has gone, which may be about to ask the strategies
             await self.workshop.close()
         return ending
 
@@ -302,7 +303,6 @@ class Crew:
                 await self.desk.wait_quiet()
         except TimeoutError:
             log.warning("runner.halted-with-doubt", orders=self.desk.unanswered())
-        self.evaluation.close()
         await self.desk.save_statistics()
         await self.reporter.write_due(everything=True)
         await self.leadership.stop()

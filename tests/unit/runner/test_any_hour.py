@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from openbell.journal.recorder import Recorder
 from openbell.market.synthetic import SyntheticMarket
 from openbell.runner.assembly import Ground
 from openbell.runner.control import understand
-from openbell.runner.crew import Crew, RunnerOptions
+from openbell.runner.crew import Crew, Ending, RunnerOptions
 from openbell.runner.fence import FolderFence
 from openbell.runner.loss import JournalLoss
 from openbell.runner.main import restored_ledger
@@ -43,10 +44,10 @@ def stack() -> Iterator[ExitStack]:
         yield open_things
 
 
-async def crew_at(
+async def crew_of(
     moment: datetime, folder: Path, stack: ExitStack, example: Path = EXAMPLE
 ) -> tuple[Crew, SimulatedBroker, SimulatedClock]:
-    """The example's crew, leading and connected, at `moment`."""
+    """The example's crew at `moment`; nothing of it runs."""
     clock = SimulatedClock(moment)
     source = FileSource([example], folder / "kept", SchedulerVariables())
     observed: Observed = source.read()
@@ -73,10 +74,18 @@ async def crew_at(
         stack.enter_context(closing(Recorder(folder / "journal"))),
     )
     stack.callback(crew.evaluation.close)
+    crew.take(observed)
+    return crew, broker, clock
+
+
+async def crew_at(
+    moment: datetime, folder: Path, stack: ExitStack, example: Path = EXAMPLE
+) -> tuple[Crew, SimulatedBroker, SimulatedClock]:
+    """The example's crew, leading and connected, at `moment`."""
+    crew, broker, clock = await crew_of(moment, folder, stack, example)
     for work in (broker.run(), crew.leadership.run(crew.desk.begin_epoch, nothing)):
         stack.callback(asyncio.ensure_future(work).cancel)
     await crew.leadership.led.wait()
-    crew.take(observed)
     await settle(crew, broker)
     await crew.comparison.compare()
     return crew, broker, clock
@@ -130,6 +139,34 @@ async def test_a_lost_connection_closes_the_gate_before_its_event_is_heard(tmp_p
     assert crew.gate.entry_blocked() is None
     broker.on_lost()
     assert crew.gate.entry_blocked() is Reason.BROKER_DISCONNECTED
+
+
+async def test_a_crew_ends_in_order_in_the_middle_of_an_evaluation(
+    tmp_path: Path, stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew, _, clock = await crew_of(datetime(2026, 11, 24, 15, 0, tzinfo=UTC), tmp_path, stack)
+    market, write, reading, has_read = crew.exits.market, crew.reporter.write_due, asyncio.Event(), asyncio.Event()
+    read = market.bars
+
+    async def bars(*asked: Any) -> Any:
+        reading.set()
+        await has_read.wait()
+        return await read(*asked)
+
+    async def write_due(*, everything: bool = False) -> bool:
+        if crew.gate.closing:
+            has_read.set()  # the last status takes its time, and the evaluation goes on meanwhile
+            await asyncio.sleep(0.1)
+        return await write(everything=everything)
+
+    monkeypatch.setattr(market, "bars", bars)
+    monkeypatch.setattr(crew.reporter, "write_due", write_due)
+    running = asyncio.create_task(crew.run())
+    while not reading.is_set():
+        clock.set(clock.now() + timedelta(seconds=1))
+        await asyncio.sleep(0.001)
+    crew.end()
+    assert await running is Ending.STOPPED
 
 
 async def test_the_example_of_an_own_strategy_trades_too(tmp_path: Path, stack: ExitStack) -> None:
