@@ -176,7 +176,7 @@ class Comparison:
     async def _ask(self) -> Recovery:
         now = self._clock.now()
         # By when each has left, not by when it was decided: an exit may have waited for the first comparison since.
-        settled = self._desk.handed_over_before(max(self._connected_at, self._clock.monotonic() - SETTLING_SECONDS))
+        settled = self._desk.handed_over_before(self._clock.monotonic() - SETTLING_SECONDS)
         orders = await self._broker.orders()
         fills = await self._broker.fills(self._fills_since(now))
         positions = await self._broker.positions()
