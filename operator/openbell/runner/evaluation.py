@@ -189,6 +189,7 @@ class Evaluation:
         tick = await self._tick(control, signals, now)
         decisions = decide(tick) if tick is not None else ()
         outcomes, full, connected = await self._carry_out(control, decisions, now, due)
+        self._count_said(opinions)  # after the orders, which are not to wait for it
         if self.recording is not None:
             self.recording.evaluated(
                 Evaluated(
@@ -223,8 +224,8 @@ class Evaluation:
             await self._situation.desk.save_positions(moved)
 
     def _take(self, opinions: Iterable[Opinion]) -> tuple[Signal, ...]:
+        """The signals; a strategy that failed is told, and held against it."""
         signals: list[Signal] = []
-        silent: dict[str, Tally] = {}
         for opinion in opinions:
             name = opinion.entry.name
             if opinion.error:
@@ -233,17 +234,23 @@ class Evaluation:
                 self._situation.ledger.note_error(name)
                 self._metrics.errors.labels(ErrorKind.STRATEGY.value).inc()
             else:
-                reasons = Counter(reason for _, reason in opinion.silent)
-                if Reason.NOT_LOADED not in reasons:
+                if all(reason is not Reason.NOT_LOADED for _, reason in opinion.silent):
                     self._situation.failures.succeeded(name)
                 signals.extend(opinion.signals)
-                silent[name] = Tally(reasons=Counter({reason.value: times for reason, times in reasons.items()}))
-        self._situation.ledger.count_reasons(silent)
-        for value, times in sum((tally.reasons for tally in silent.values()), Counter()).items():
-            self._metrics.decisions.labels(value).inc(times)
-        for action, times in Counter(signal.action for signal in signals).items():
-            self._metrics.signals.labels(action.value).inc(times)
         return tuple(signals)
+
+    def _count_said(self, opinions: Iterable[Opinion]) -> None:
+        """Count signals, and why strategies gave none."""
+        spoken = [opinion for opinion in opinions if not opinion.error]
+        silent = {
+            opinion.entry.name: Tally(reasons=Counter(reason.value for _, reason in opinion.silent))
+            for opinion in spoken
+        }
+        self._situation.ledger.count_reasons(silent)
+        for value, times in Counter(reason.value for opinion in spoken for _, reason in opinion.silent).items():
+            self._metrics.decisions.labels(value).inc(times)
+        for action, times in Counter(signal.action for opinion in spoken for signal in opinion.signals).items():
+            self._metrics.signals.labels(action.value).inc(times)
 
     # -- deciding ----------------------------------------------------------------------------------------------
 
@@ -252,6 +259,7 @@ class Evaluation:
             return None
         situation = self._situation
         lots = situation.ledger_lots()
+        speaking = {signal.strategy for signal in signals}
         held: dict[str, Decimal] | None = None
         if any(is_exit(signal, lots.get((signal.strategy, signal.symbol), ZERO)) for signal in signals):
             answer = await situation.comparison.held_by_broker()
@@ -263,7 +271,7 @@ class Evaluation:
             owner=self._owner,
             epoch=situation.fence.epoch,
             signals=signals,
-            terms={name: terms_of(entry) for name, entry in control.entries.items()},
+            terms={name: terms_of(entry) for name, entry in control.entries.items() if name in speaking},
             prices={
                 symbol: at_price
                 for symbol in {signal.symbol for signal in signals}
@@ -272,7 +280,7 @@ class Evaluation:
             risk=risk_view(situation, limits, now),
             limits=limits,
             entry_blocked={
-                name: blocked for name in control.entries if (blocked := situation.gate.entry_blocked(name)) is not None
+                name: blocked for name in speaking if (blocked := situation.gate.entry_blocked(name)) is not None
             },
             leaving=frozenset(
                 position.position_id

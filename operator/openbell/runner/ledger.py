@@ -69,6 +69,12 @@ class Tally:
         self.rejected += not noted.waits and reason not in NOT_REJECTED
         self.reasons[reason.value] += 1
 
+    def join(self, other: Tally) -> None:
+        """What another strategy adds."""
+        self.signals += other.signals
+        self.rejected += other.rejected
+        self.reasons.update(other.reasons)
+
     def onto(self, counters: Counters) -> Counters:
         """The counters with what is tallied here."""
         return replace(
@@ -229,10 +235,11 @@ class Ledger:
         if not tallies:
             return
         counted = dict(self.statistics.strategies)
-        total = self.statistics.total
+        whole = Tally()
         for name, tally in tallies.items():
             counted[name] = tally.onto(self.statistics.of(name))
-            total = tally.onto(total)
+            whole.join(tally)
+        total = whole.onto(self.statistics.total)
         self.statistics = replace(self.statistics, total=total, strategies=MappingProxyType(counted))
 
     def _forget(self, signal: Signal) -> None:
