@@ -32,9 +32,13 @@ class FakeCluster:
             raise ClusterError("it is there already", status=409)
         return self._put(obj["metadata"]["name"], obj)
 
-    async def apply(self, obj: Object, *, field_manager: str) -> Object:
+    async def apply(self, obj: Object, *, field_manager: str, subresource: str | None = None) -> Object:
         await self._answer()
-        return self._put(obj["metadata"]["name"], obj)
+        name = obj["metadata"]["name"]
+        live = self.objects.get(name, {})
+        if subresource == "status":
+            return self._put(name, live | {"status": obj["status"]})
+        return self._put(name, obj | {key: live[key] for key in ("status",) if key in live})
 
     async def merge_patch(
         self, _resource: Resource, _namespace: str, name: str, body: Mapping[str, Any], *, field_manager: str

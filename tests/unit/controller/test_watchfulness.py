@@ -54,6 +54,17 @@ async def test_a_touch_is_pending_until_it_comes_back_through_the_watch() -> Non
     assert it.canary.pending_seconds() == 0
 
 
+async def test_the_canary_says_once_what_it_is_for_so_that_a_list_of_schedulers_has_no_empty_row() -> None:
+    it = Touched()
+    await it.canary.touch()
+    said = it.cluster.objects[NAME]["status"]
+    assert said["state"] == "Stopped"
+    assert "nobody trades here" in said["why"]
+    written = len(it.cluster.writes)
+    await it.canary.touch()
+    assert len(it.cluster.writes) == written + 1, "the touch alone"
+
+
 async def test_an_older_touch_that_comes_back_proves_nothing_of_the_newest() -> None:
     it = Touched()
     await it.canary.touch()
