@@ -252,9 +252,12 @@ class Lives:
             raise FoundError(f"the runner ended with {status} before {point}{self._last_words()}")
         self.check()
 
-    def killed_after(self, seconds: float) -> None:
-        """A life that is ended from outside."""
+    def killed_after(self, seconds: float, *, leading: bool = False) -> None:
+        """A life that is ended from outside, so long after its start or, `leading`, after it has begun to trade."""
+        before = self.epoch()
         self.start()
+        if leading:
+            self._await(lambda: self.epoch() > before, "it did not lead")
         status = self._ended(seconds)
         if status is not None:
             raise FoundError(f"the runner ended by itself with {status}{self._last_words()}")

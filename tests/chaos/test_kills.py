@@ -75,12 +75,13 @@ def test_kills_at_random_times_lose_nothing(begin: Begin, chaos_kills: int, chao
     lives = begin("--partial-fills", *TOLD_BADLY)
     times = random.Random(chaos_seed)
     for number in range(chaos_kills):
-        lives.killed_after(times.choice((times.uniform(0.0, 0.6), times.uniform(0.5, 2.5))))
+        # How long a start takes is the machine's affair: every other life is counted from its leadership.
+        lives.killed_after(times.uniform(0.0, 2.0), leading=number % 2 == 1)
         if number % 100 == 99:
             lives.drain()
             print(f"chaos: {number + 1} kills, {lives.trades()} round trips, nothing lost", flush=True)
     lives.drain()
-    assert lives.trades() > 0
+    assert lives.trades() > chaos_kills // 20, "lives that do not trade lose nothing"
 
 
 @pytest.mark.timeout(300)
