@@ -73,7 +73,7 @@ def grown(before: dict[str, int], after: dict[str, int], seconds: float) -> dict
 
 
 def ours(changes: dict[str, int]) -> set[str]:
-    """Without what Kubernetes itself writes: the status of a Deployment whose pods come, go or answer late, and tokens."""
+    """Without what Kubernetes itself writes: tokens, and the status of a Deployment whose pods come, go or are late."""
     return {what for what in changes if not what.split()[1].startswith(("deployments/status", "serviceaccounts/token"))}
 
 

@@ -25,7 +25,7 @@ from openbell.journal.database import FILE, connect, journal_errors, prepare
 from openbell.journal.filesystem import network_filesystem
 from openbell.journal.killpoints import reach
 from openbell.journal.lock import FolderLock
-from openbell.journal.recovery import Recovery, recover
+from openbell.journal.recovery import Memory, Recovery, recover
 from openbell.journal.unwritten import Unwritten
 from openbell.journal.values import Bookings, IntentRecord, JournalIdentity, JournalState, RoundTrips
 from openbell.risk.intraday_margin import Deficit
@@ -339,13 +339,12 @@ class Journal:
         *,
         remembered_since: datetime | None = None,
         settled: Collection[str] | None = None,
-        in_flight: Iterable[IntentRecord] = (),
+        memory: Memory | None = None,
     ) -> Recovery:
         """Read what the broker's answers are about and compare (see `recovery.recover`). Writes nothing.
 
-        `in_flight` are open orders as memory has them: those that could not be written down are compared, too.
+        `memory` is what the caller knows better, because it could not be written down.
         """
-        known = tuple(in_flight)
-        work = partial(reads.facts, orders=orders, fills=fills, in_flight=known)
-        facts = await self._run("comparing with the broker", work)
+        facts = await self._run("comparing with the broker", partial(reads.facts, orders=orders, fills=fills))
+        facts = facts if memory is None else facts.overruled_by(memory)
         return recover(facts, orders, fills, positions, remembered_since=remembered_since, settled=settled)

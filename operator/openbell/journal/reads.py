@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from types import MappingProxyType
@@ -224,27 +223,15 @@ def deficits(connection: Connection, *, since: date) -> tuple[Deficit, ...]:
     )
 
 
-def facts(
-    connection: Connection,
-    *,
-    orders: Answer[tuple[OrderUpdate, ...]],
-    fills: Answer[tuple[Fill, ...]],
-    in_flight: Iterable[IntentRecord] = (),
-) -> Facts:
-    """What the journal knows of everything that these answers name, and of what is in flight.
-
-    An order in flight that is not written down has no fill that is, whatever memory has booked.
-    """
-    flying = {record.intent.order_ref: record for record in in_flight}
+def facts(connection: Connection, *, orders: Answer[tuple[OrderUpdate, ...]], fills: Answer[tuple[Fill, ...]]) -> Facts:
+    """What the journal knows of everything that these answers name."""
     told_orders = orders.value if isinstance(orders, Value) else ()
     told_fills = fills.value if isinstance(fills, Value) else ()
     records = {found.intent.order_ref: found for found in open_records(connection)}
-    named = {update.order_ref for update in told_orders} | {fill.order_ref for fill in told_fills} | flying.keys()
+    named = {update.order_ref for update in told_orders} | {fill.order_ref for fill in told_fills}
     for batch in _batches(named - records.keys()):
         for found in _records(connection, schema.intents.c.order_ref.in_(batch)):
             records[found.intent.order_ref] = found
-    for ref in flying.keys() - records.keys():
-        records[ref] = replace(flying[ref], filled=ZERO)
     booked: set[str] = set()
     column = schema.fills.c.execution_id
     for batch in _batches(fill.execution_id for fill in told_fills):

@@ -39,6 +39,15 @@ UNRECORDED_AT_MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """What a process knows while its journal cannot be written: its orders, open positions and booked executions."""
+
+    records: Mapping[str, IntentRecord]
+    positions: tuple[Position, ...]
+    booked_fills: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What the journal knows: the open intents and every intent that the broker named, by reference."""
 
@@ -46,6 +55,15 @@ class Facts:
     records: Mapping[str, IntentRecord]
     positions: tuple[Position, ...]
     booked_fills: frozenset[str]
+
+    def overruled_by(self, memory: Memory) -> Facts:
+        """With what memory has, which is newer wherever the two differ."""
+        return Facts(
+            self.owner_tag,
+            {**self.records, **memory.records},
+            memory.positions,
+            self.booked_fills | memory.booked_fills,
+        )
 
 
 @dataclass(frozen=True, slots=True)

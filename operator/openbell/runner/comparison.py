@@ -119,6 +119,8 @@ class Comparison:
         Whether it has answered everything and there was nothing new in it.
         """
         async with self._comparing:
+            if not self._gate.journal_open:
+                await self._desk.save_statistics()  # what was missed is made up for as soon as there is room
             booked, question_at = self._desk.bookings, self._clock.monotonic()
             connection = self._connections
             try:
@@ -189,7 +191,7 @@ class Comparison:
             positions,
             remembered_since=self._broker.remembers_since(now),
             settled=settled,
-            in_flight=[flying.record for flying in self._desk.in_flight.values()],
+            memory=None if self._gate.journal_open else self._desk.remembered(),
         )
 
     def _fills_since(self, now: datetime) -> datetime:

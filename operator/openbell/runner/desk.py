@@ -37,7 +37,7 @@ from openbell.engine.exits import protective_reason
 from openbell.engine.portfolio import Booked, book
 from openbell.journal import IntentRecord, Journal, killpoints
 from openbell.journal.lifecycle import after_fill, after_split, after_update
-from openbell.journal.recovery import UnrecordedOrder
+from openbell.journal.recovery import Memory, UnrecordedOrder
 from openbell.risk.settlement import split as split_lots
 from openbell.runner.gate import Gate
 from openbell.runner.inflight import InFlight, could_fill, intended, unrecorded
@@ -360,8 +360,8 @@ class Desk(Underway):
             )
             flying = self.in_flight.get(update.order_ref)
             if flying is None:
-                if written is not None and not written.is_final:
-                    await self._take_up_again(update.order_ref)
+                if written is None or not written.is_final:
+                    await self._take_up_again(update)
                 return
             was = flying.record.state
             if update.state.is_final or update.state is IntentState.WORKING:
@@ -386,9 +386,12 @@ class Desk(Underway):
         flying.asked, flying.times_asked = None, 0
         return update
 
-    async def _take_up_again(self, order_ref: str) -> None:
+    async def _take_up_again(self, update: OrderUpdate) -> None:
         """Follow an order that was held for withdrawn, and that the broker has after all."""
-        record = await self._writing.read(self._journal.record(order_ref))
+        order_ref = update.order_ref
+        record = await self._record(order_ref)
+        if record is not None and not self._gate.journal_open:
+            record = after_update(record, update, self._clock.now())  # the journal has not taken it in
         if record is not None and record.is_open:
             log.warning("order.came-after-all", order=order_ref)
             self.in_flight[order_ref] = InFlight(record, handed_over_at=self._clock.monotonic())
@@ -400,7 +403,7 @@ class Desk(Underway):
             if fill.execution_id in self._booked:
                 return
             flying = self.in_flight.get(fill.order_ref)
-            record = flying.record if flying else await self._writing.read(self._journal.record(fill.order_ref))
+            record = flying.record if flying else await self._record(fill.order_ref)
             if record is None:
                 return  # not ours: the comparison with the broker names it
             intent = record.intent
@@ -470,6 +473,16 @@ class Desk(Underway):
             flying.record = after
             flying.cancel_asked_at = None if after.state.is_final else flying.cancel_asked_at
         self._settle(after, fill, closed)
+
+    async def _record(self, order_ref: str) -> IntentRecord | None:
+        """An order that is not under way; memory has what could not be written down."""
+        known = None if self._gate.journal_open else self._ledger.orders.get(order_ref)
+        return known or await self._writing.read(self._journal.record(order_ref))
+
+    def remembered(self) -> Memory:
+        """What the journal would know, could it be written."""
+        records = self._ledger.orders | {ref: flying.record for ref, flying in self.in_flight.items()}
+        return Memory(records, self._ledger.open_positions(), frozenset(self._booked))
 
     async def save_statistics(self) -> None:
         """Write the counters down."""

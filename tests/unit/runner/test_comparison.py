@@ -279,6 +279,48 @@ async def test_an_exit_that_was_not_written_down_is_booked_and_then_all_agrees(w
     assert world.gate.in_sync
 
 
+async def test_an_exit_is_taken_up_though_neither_it_nor_its_purchase_can_be_written_down(world: World) -> None:
+    await world.desk.place([make_intent("a")])
+    await world.desk.on_update(make_update(IntentState.WORKING, "a"))
+    for what in ("writing intents", "writing a fill", "writing an order update", "writing statistics"):
+        world.journal.before[what] = fail
+    sent = exit_ref(OWNER, "p-a", 1)
+    world.broker.says(
+        make_update(IntentState.FILLED, "a", filled_quantity=Decimal(10)),
+        make_update(IntentState.WORKING, order_ref=sent),
+        fills=[make_fill("x-a", quantity=Decimal(10))],
+        AAPL=10,
+    )
+    for _ in range(2):
+        await world.comparison.compare()
+    world.market.prices["AAPL"] = 90.0
+    await world.exits.check()
+
+    assert sent in world.desk.in_flight
+    assert len(world.broker.sent) == 1, "the purchase alone: its exit is at the broker"
+
+
+async def test_what_is_told_of_an_order_held_for_withdrawn_counts_also_while_nothing_can_be_written(
+    world: World,
+) -> None:
+    await world.hold("a")
+    world.broker.says(make_update(IntentState.FILLED, filled_quantity=Decimal(10)), AAPL=10)
+    await world.comparison.compare()
+    for what in ("writing intents", "writing a fill", "writing an order update", "writing statistics"):
+        world.journal.before[what] = fail
+    world.market.prices["AAPL"] = 90.0
+    await world.exits.check()
+    late = world.broker.sent[-1].order_ref
+    world.clock.set(at(60))
+    await world.comparison.compare()
+    assert late not in world.desk.in_flight
+
+    await world.desk.on_update(make_update(IntentState.WORKING, order_ref=late))
+    assert late in world.desk.in_flight, "it came after all"
+    await world.desk.on_fill(make_fill("x-late", order_ref=late, side=Side.SELL))
+    assert not world.ledger.positions
+
+
 async def test_what_was_bought_and_sold_while_nothing_was_written_is_booked_in_its_order(world: World) -> None:
     await world.desk.place([make_intent("a")])
     await world.desk.on_update(make_update(IntentState.WORKING, "a"))
