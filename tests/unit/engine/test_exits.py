@@ -237,7 +237,8 @@ def test_a_number_that_cannot_be_a_price_moves_nothing(bad: str) -> None:
 
 def test_a_flat_position_is_not_left_again() -> None:
     signal = make_signal(action=Action.CLOSE)
-    assert isinstance(decide_exit(make_position(quantity=Decimal(0)), Decimal(1), at(9), at(9), signal), Hold)
+    flat = make_position(quantity=Decimal(0))
+    assert decide_exit(flat, Decimal(1), at(9), at(9), signal) == Hold(Decimal(100))
 
 
 def test_levels_name_the_nearer_stop_and_the_target() -> None:
@@ -386,6 +387,7 @@ def test_a_rung_leaves_its_fraction_of_what_was_opened_in_whole_shares() -> None
     assert remainders(STEPPED) == (8, 3)
     assert part(STEPPED, "101.9999") is None
     assert part(STEPPED, "102") == (ExitReason.PARTIAL_TARGET, 2)
+    assert decide_exit(STEPPED, None, at(1)) == Hold(Decimal(100)), "without a price no rung is reached"
 
 
 @pytest.mark.parametrize("held", [8, 5, 4])
@@ -538,6 +540,13 @@ def test_a_protective_fill_tells_which_rule_it_stood_for(
 ) -> None:
     leg_price = None if price is None else Decimal(price)
     assert protective_reason(make_position(policy=policy), leg_price, leg) is expected
+
+
+def test_a_trailing_stop_is_told_from_a_stop_by_the_price_that_can_be_ordered() -> None:
+    policy = ExitPolicy(trailing=TrailingStop(0, 0.01))
+    odd = make_position(average_price=Decimal("33.33333"), policy=policy)  # its stop at 32.66666 is ordered at 32.6666
+    assert protective_reason(odd, Decimal("32.6666"), Leg.STOP) is ExitReason.STOP_LOSS
+    assert protective_reason(odd, Decimal("32.6667"), Leg.STOP) is ExitReason.TRAILING_STOP
 
 
 def test_a_short_lots_trailing_stop_lies_below_its_stop() -> None:

@@ -797,6 +797,20 @@ async def test_the_newest_exit_of_an_open_position_is_loaded_and_one_that_was_wi
     assert (last.intent.order_ref, last.state) == (exits[1].order_ref, IntentState.CANCELLED)
 
 
+async def test_the_only_exit_of_each_open_position_is_loaded_and_of_one_that_is_flat_none(journal: Journal) -> None:
+    owner = await journal.adopt_owner("u")
+    await journal.begin_epoch(1)
+    exits = []
+    for number, name in enumerate("abc"):
+        held = make_position(name, exit_sequence=1, quantity=Decimal(0 if name == "c" else 10))
+        await journal.record_fill(make_fill(f"x{number}", "lost"), held, None)
+        leaving = {"kind": IntentKind.EXIT, "side": Side.SELL, "position_id": held.position_id}
+        exits.append(make_intent(name, **leaving, order_ref=exit_ref(owner, held.position_id, 1)))
+    await journal.commit_intents(exits)
+    found = {each.intent.position_id for each in (await journal.load()).last_exits}
+    assert found == {"p-a", "p-b"}
+
+
 async def test_protective_orders_are_no_orders_to_the_rates(journal: Journal) -> None:
     await journal.begin_epoch(1)
     resting = {"kind": IntentKind.PROTECTIVE, "order_type": OrderType.STOP, "stop_price": Decimal(98)}

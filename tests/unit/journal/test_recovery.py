@@ -419,3 +419,23 @@ async def test_the_journal_knows_the_intents_and_fills_that_the_answers_name(
     assert [update.order_ref for update in found.orphan_orders] == [ref("lost")]
     assert found.differences == ()
     assert (await journal.compare(SILENT, SILENT, SILENT)).doubtful == (ref("open"), ref("sent"))
+
+
+async def test_an_order_in_flight_that_was_not_written_down_is_compared_with_none_of_its_fills_booked(
+    journal: Journal,
+) -> None:
+    await journal.adopt_owner("u")
+    await journal.begin_epoch(1)
+    await journal.commit_intents([make_intent("known")])
+    await journal.record_fill(make_fill("x1", "known", quantity=Decimal(4)), make_position("known"), None)
+    unwritten = record(WORKING, "unwritten", filled=Decimal(10))
+    stale = record(INTENDED, "known")
+    made = fills(make_fill("x1", "known", quantity=Decimal(4)), make_fill("x2", "unwritten"))
+    found = await journal.compare(SILENT, made, SILENT, in_flight=[unwritten, stale])
+    assert [item.fill.execution_id for item in found.missing_fills] == ["x2"]
+    assert found.missing_fills[0].intent == unwritten.intent
+    assert found.orphan_fills == ()
+    gone = await journal.compare(NONE, NONE, SILENT, in_flight=[unwritten, stale])
+    told = {update.order_ref: (update.state, update.filled_quantity) for update in gone.updates}
+    assert told == {ref("known"): (CANCELLED, 4), ref("unwritten"): (CANCELLED, 0)}
+    assert gone.awaiting_fills == (ref("unwritten"),)

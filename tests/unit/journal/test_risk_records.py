@@ -69,6 +69,13 @@ async def test_a_days_deficit_can_become_larger_and_be_satisfied(journal: Journa
     assert await journal.deficits(date(2026, 7, 7)) == ()
 
 
+async def test_deficits_are_read_oldest_first_whenever_they_were_written(journal: Journal) -> None:
+    days = [Deficit(date(2026, 7, day), Decimal(day), Decimal(9000)) for day in (7, 8, 6)]
+    for each in days:
+        await journal.save_deficit(each)
+    assert [each.day.day for each in await journal.deficits(date(2026, 7, 1))] == [6, 7, 8]
+
+
 async def test_what_moves_cash_is_kept_in_its_order_and_the_first_word_of_a_time_stays(journal: Journal) -> None:
     later, opening = CashMovement(at(5), Decimal("-0.5")), CashMovement(at(-5), Decimal(10_000))
     sale = CashMovement(at(1), Decimal(900), date(2026, 3, 3))
