@@ -57,7 +57,10 @@ def test_a_refused_lock_leaves_no_file_open(tmp_path: Path) -> None:
 
 def test_a_process_that_was_started_meanwhile_does_not_hold_the_lock(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path)
-    with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE, close_fds=False) as started:
+    script, pipe = "print('started', flush=True); input()", subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-S", "-c", script], stdin=pipe, stdout=pipe, close_fds=False) as started:
+        assert started.stdout is not None
+        assert started.stdout.readline() == b"started\n"
         lock.release()
         FolderLock(tmp_path).release()
         started.kill()
