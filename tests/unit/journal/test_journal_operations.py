@@ -25,6 +25,7 @@ from openbell.domain.orders import IntentKind, IntentState, OrderTerms, OrderTyp
 from openbell.domain.positions import ExitPolicy, TrailingStop
 from openbell.domain.reasons import Reason
 from openbell.domain.statistics import Counters, Statistics
+from openbell.engine.lots import Gone
 from openbell.journal import IntentRecord, Journal, JournalIdentity, StoredParameters, rows, schema
 from openbell.journal import journal as journal_module
 from openbell.journal.columns import from_micros, to_micros
@@ -192,6 +193,7 @@ async def test_the_owner_is_adopted_once(journal: Journal, tmp_path: Path) -> No
     assert await journal.adopt_owner("uid-2") == tag
     again = reopen(journal, tmp_path)
     assert (await again.identity()).owner_tag == tag
+    assert (await again.load()).owner_tag == tag
     again.close()
 
 
@@ -493,6 +495,12 @@ async def test_an_exits_sequence_never_goes_back(journal: Journal) -> None:
     assert position.exit_sequence == 3
 
 
+async def test_the_numbers_of_a_position_are_saved_between_fills(journal: Journal) -> None:
+    await journal.record_fill(make_fill(), make_position(), None)
+    await journal.save_positions([make_position(exit_sequence=1, protection_revision=2)])
+    assert await journal.position("p-a") == make_position(exit_sequence=1, protection_revision=2)
+
+
 async def test_a_position_without_a_fill_is_not_saved(journal: Journal) -> None:
     with pytest.raises(JournalError, match=r"^position p-a is not in the journal: no fill of it was booked$"):
         await journal.save_positions([make_position()])
@@ -526,6 +534,17 @@ async def test_a_reduction_by_the_broker_ends_in_a_trade(journal: Journal, clock
     assert await journal.realized_pnl(at(1)) == Decimal(-7)
     assert await journal.realized_pnl(at(60)) == Decimal(-7)
     assert await journal.realized_pnl(at(60.001)) == Decimal(0)
+
+
+async def test_adjustments_add_what_they_made_to_what_was_made_before(journal: Journal) -> None:
+    await journal.record_fill(make_fill(commission=Decimal(0)), make_position(realized_pnl=Decimal(5)), None)
+    for number, realized in enumerate((7, 4)):
+        await journal.adjust_position(f"broker:p-a:{number}", make_position(realized_pnl=Decimal(realized)))
+    assert await journal.realized_pnl(T0) == 4
+    await journal.adjust_position("broker:p-b:1", make_position("b", realized_pnl=Decimal(-3)))
+    assert await journal.realized_pnl(T0) == 1
+    (gone,) = (await journal.bookings(T0)).histories["p-b"]
+    assert gone == Gone(T0, Decimal(-3))
 
 
 # what is asked for
@@ -758,16 +777,25 @@ def test_the_owner_of_these_tests_is_a_real_tag() -> None:
     assert from_micros(to_micros(T0)) == T0
 
 
-async def test_what_an_open_intent_may_come_to_is_written_and_a_final_one_stays(journal: Journal) -> None:
+async def test_what_an_open_intent_may_come_to_is_written_and_a_final_one_stays(
+    journal: Journal, clock: SimulatedClock
+) -> None:
     resting = {"kind": IntentKind.PROTECTIVE, "side": Side.SELL, "order_type": OrderType.STOP}
     stop = make_intent("s", **resting, stop_price=Decimal(98), time_in_force=TimeInForce.GTC, oca_group="g")
     await journal.begin_epoch(1)
     await journal.commit_intents([stop])
     larger = replace(stop, quantity=Decimal(12), exits="{}", reference_price=Decimal(101), stop_price=Decimal(1))
+    beside = make_intent("t", **resting, stop_price=Decimal(97))
+    await journal.commit_intents([beside])
+    clock.set(at(5))
     await journal.amend_intent(larger)
     found = await journal.record(ref("s"))
     assert found is not None
     assert found.intent == replace(larger, stop_price=Decimal(98)), "its price is the broker's to name"
+    assert found.updated_at == at(5)
+    other = await journal.record(ref("t"))
+    assert other is not None
+    assert (other.intent, other.updated_at) == (beside, T0)
     terms = OrderTerms(Decimal(7), stop_price=Decimal(99))
     await journal.record_update(make_update(IntentState.WORKING, "s", terms=terms))
     found = await journal.record(ref("s"))

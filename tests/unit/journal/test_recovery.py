@@ -421,6 +421,20 @@ async def test_the_journal_knows_the_intents_and_fills_that_the_answers_name(
     assert (await journal.compare(SILENT, SILENT, SILENT)).doubtful == (ref("open"), ref("sent"))
 
 
+async def test_intents_that_are_over_are_known_where_the_broker_names_them_by_an_order_or_by_a_fill_alone(
+    journal: Journal,
+) -> None:
+    await journal.adopt_owner("u")
+    await journal.begin_epoch(1)
+    await journal.commit_intents([make_intent("named"), make_intent("late")])
+    for name in ("named", "late"):
+        await journal.record_update(make_update(CANCELLED, name))
+    late = make_fill("x1", "late", quantity=Decimal(1))
+    found = await journal.compare(orders(make_update(WORKING, "named")), fills(late), SILENT)
+    assert found.missing_fills == (MissingFill(late, make_intent("late")),)
+    assert (found.updates, found.orphan_orders, found.orphan_fills) == ((), (), ())
+
+
 async def test_an_order_in_flight_that_was_not_written_down_is_compared_with_none_of_its_fills_booked(
     journal: Journal,
 ) -> None:
