@@ -686,6 +686,12 @@ async def test_the_last_good_parameters_are_kept_by_strategy(journal: Journal, t
     again.close()
 
 
+async def test_parameters_that_are_no_json_are_not_kept(journal: Journal) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        await journal.remember_parameters("trend", "Momentum", {"threshold": float("nan")})
+    assert dict((await journal.load()).parameters) == {}
+
+
 async def test_a_day_keeps_the_equity_it_began_with(journal: Journal) -> None:
     assert await journal.remember_day_start(date(2026, 3, 2), Decimal("100.50")) == Decimal("100.50")
     assert await journal.remember_day_start(date(2026, 3, 2), Decimal(90)) == Decimal("100.50")

@@ -421,6 +421,14 @@ async def test_the_journal_knows_the_intents_and_fills_that_the_answers_name(
     assert (await journal.compare(SILENT, SILENT, SILENT)).doubtful == (ref("open"), ref("sent"))
 
 
+async def test_what_may_still_be_on_its_way_or_be_forgotten_is_asked_of_the_journal_too(journal: Journal) -> None:
+    await journal.begin_epoch(1)
+    await journal.commit_intents([make_intent("a")])
+    assert states(await journal.compare(NONE, NONE, SILENT)) == {"a": WITHDRAWN}
+    assert (await journal.compare(NONE, NONE, SILENT, settled=())).doubtful == (ref("a"),)
+    assert (await journal.compare(NONE, NONE, SILENT, remembered_since=at(1))).doubtful == (ref("a"),)
+
+
 async def test_intents_that_are_over_are_known_where_the_broker_names_them_by_an_order_or_by_a_fill_alone(
     journal: Journal,
 ) -> None:
