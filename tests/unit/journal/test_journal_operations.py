@@ -686,6 +686,16 @@ async def test_the_last_good_parameters_are_kept_by_strategy(journal: Journal, t
     again.close()
 
 
+async def test_the_same_parameters_are_the_same_text_whatever_their_order(journal: Journal, tmp_path: Path) -> None:
+    await journal.remember_parameters("one", "Crossover", {"fast": 3, "average": "SMA"})
+    await journal.remember_parameters("other", "Crossover", {"average": "SMA", "fast": 3})
+    journal.close()
+    with sqlite3.connect(tmp_path / "journal.db") as raw:
+        (one,), (other,) = raw.execute("SELECT document FROM parameters").fetchall()
+    raw.close()
+    assert one == other
+
+
 async def test_parameters_that_are_no_json_are_not_kept(journal: Journal) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         await journal.remember_parameters("trend", "Momentum", {"threshold": float("nan")})
