@@ -32,7 +32,8 @@ cd "$ROOT"
 quoted() { printf '"%s", ' "$@"; }
 
 # Every mutant has a pytest of its own, which would spend more on looking for garbage at its end than on most tests.
-PYTEST=(-p no:xdist -p no:cacheprovider -p no:unraisableexception --hypothesis-profile=mutants)
+# Counting which test reaches what slows them down, and mutmut ends by itself what a mutant makes endless.
+PYTEST=(-p no:xdist -p no:cacheprovider -p no:unraisableexception --hypothesis-profile=mutants --timeout=600)
 
 # mutants GROUP PATTERN...: mutmut knows a package by a folder called src, and works on a copy of its own.
 mutants() {

@@ -95,7 +95,7 @@ def watch(position: Position, track: Track, *, hours_only: bool) -> Watch:
     held = policy.max_holding_seconds
     below, above = limits(position)
     trailing = policy.trailing
-    is_long = position.quantity > 0
+    is_long = position.is_long
     profit = 0.0 if trailing is None else trailing.activation if is_long else -trailing.activation
     return Watch(
         track=track,
@@ -117,9 +117,9 @@ def limits(position: Position) -> tuple[float, float]:
     stop, target = levels(position)
     rung = next_rung(position)
     if rung is not None:  # a part is left on the way to the target, or beyond it where a person wrote it so
-        nearer = min if position.quantity > 0 else max
+        nearer = min if position.is_long else max
         target = rung if target is None else nearer(target, rung)
-    lower, upper = (stop, target) if position.quantity > 0 else (target, stop)
+    lower, upper = (stop, target) if position.is_long else (target, stop)
     below = float("-inf") if lower is None else _away(float(lower), 1.0)
     above = float("inf") if upper is None else _away(float(upper), -1.0)
     return below, above

@@ -85,6 +85,10 @@ class Position:
     def is_open(self) -> bool:
         return self.quantity != 0
 
+    @property
+    def is_long(self) -> bool:
+        return self.quantity > 0
+
     def unrealized_pnl(self, at_price: Decimal) -> Decimal:
         return (at_price - self.average_price) * self.quantity
 

@@ -121,7 +121,7 @@ def _leave(tick: Tick, signal: Signal, lot: Position) -> Decision:
     quantity = exit_quantity(lot, None if shares is None else shares[lot.position_id])
     if quantity <= 0:
         return Decision(signal, Reason.NOT_HELD, "the broker holds none of it")
-    side = Side.SELL if lot.quantity > 0 else Side.BUY
+    side = Side.SELL if lot.is_long else Side.BUY
     found = Exit(ExitReason.SIGNAL, side, quantity, signal.reason, lot.best_price)
     price = tick.prices.get(lot.symbol, lot.best_price)
     gently = (

@@ -18,7 +18,7 @@ from openbell.domain.bars import Quote
 from openbell.domain.identity import Leg
 from openbell.domain.money import PRICE_STEP, ZERO
 from openbell.domain.orders import Side
-from openbell.domain.positions import ExitPolicy, Position
+from openbell.domain.positions import ExitPolicy, Position, ScaleOut
 from openbell.domain.reasons import ExitReason
 from openbell.domain.records import quick
 from openbell.domain.signals import Action, Signal
@@ -53,7 +53,7 @@ class Levels(NamedTuple):
 
 Price: TypeAlias = Decimal | Quote | None
 
-_NO_PRICE = 1e15  # what lies beyond (or is no number) is a fault of the source, not a price
+_NO_PRICE = 1e15  # what lies there or beyond (or is no number) is a fault of the source, not a price
 
 
 def decide_exit(
@@ -71,7 +71,7 @@ def decide_exit(
     """
     if not position.is_open:
         return Hold(position.best_price)
-    is_long = position.quantity > 0
+    is_long = position.is_long
     at = _usable(price, is_long)
     best = position.best_price if at is None else ratchet(position, at)
     side = Side.SELL if is_long else Side.BUY
@@ -89,13 +89,13 @@ def decide_exit(
 
 def ratchet(position: Position, price: Decimal) -> Decimal:
     """The best price so far: it never moves against the position."""
-    return max(position.best_price, price) if position.quantity > 0 else min(position.best_price, price)
+    return max(position.best_price, price) if position.is_long else min(position.best_price, price)
 
 
 def levels(position: Position) -> Levels:
     """Stop (the nearer of stop loss and trailing stop) and target as prices, from the position's best price."""
     stops = [level for level in (_stop(position), _trail(position, position.best_price)) if level is not None]
-    nearer = (max if position.quantity > 0 else min)(stops) if stops else None
+    nearer = (max if position.is_long else min)(stops) if stops else None
     return Levels(nearer, _target(position))
 
 
@@ -104,17 +104,12 @@ def remainders(position: Position) -> tuple[Decimal, ...]:
 
     A lot that holds no more than a rung's remainder has had that rung, whatever left it and however often.
     """
-    opened = max(position.opened_quantity, abs(position.quantity))
-    left, found = opened, []
-    for rung in position.policy.scale_out:
-        left -= money.whole_units(opened * Decimal(repr(rung.fraction)))
-        found.append(left)
-    return tuple(found)
+    return tuple(left for _, left in _rungs(position))
 
 
 def next_rung(position: Position) -> Decimal | None:
     """The price at which the next part of the lot is left; None where nothing is left in parts any more."""
-    for rung, left in zip(position.policy.scale_out, remainders(position), strict=True):
+    for rung, left in _rungs(position):
         if abs(position.quantity) > left:
             return _moved(position, position.average_price, rung.profit, favourable=True)
     return None
@@ -123,10 +118,9 @@ def next_rung(position: Position) -> Decimal | None:
 def protective_prices(position: Position) -> dict[Leg, Decimal]:
     """Prices of the orders that protect the lot at the broker, none of them before the exact rule is reached."""
     stop, target = levels(position)
-    is_long = position.quantity > 0
     found = {
-        Leg.STOP: stepped(stop, down=is_long) if stop is not None else ZERO,
-        Leg.TARGET: stepped(target, down=not is_long) if target is not None else ZERO,
+        Leg.STOP: stepped(stop, down=position.is_long) if stop is not None else ZERO,
+        Leg.TARGET: stepped(target, down=not position.is_long) if target is not None else ZERO,
     }
     return {leg: price for leg, price in found.items() if price > 0}
 
@@ -141,7 +135,7 @@ def protective_reason(position: Position, leg_price: Decimal | None, leg: Leg) -
     if leg is Leg.TARGET:
         return ExitReason.TAKE_PROFIT
     fixed = _stop(position)
-    is_long = position.quantity > 0
+    is_long = position.is_long
     if fixed is None:
         return ExitReason.TRAILING_STOP
     if leg_price is None or position.policy.trailing is None:
@@ -165,7 +159,7 @@ def is_urgent(policy: ExitPolicy, reason: ExitReason, now: datetime, session_clo
 
 def touch(position: Position, quote: Quote | None) -> Decimal | None:
     """The price of an exit's limit order: the touch, or so far through it as the policy says. None without one."""
-    is_long = position.quantity > 0
+    is_long = position.is_long
     at = _usable(quote, is_long)
     escalation = position.policy.escalation
     if at is None or escalation is None:
@@ -187,7 +181,7 @@ def exit_quantity(position: Position, broker_quantity: Decimal | None, in_flight
     `broker_quantity` is signed, None where the broker's word is unknown (then ours counts); `in_flight` is the
     open quantity of this position's exits that are already at the broker.
     """
-    direction = 1 if position.quantity > 0 else -1
+    direction = 1 if position.is_long else -1
     held = abs(position.quantity)
     if broker_quantity is not None:
         held = min(held, broker_quantity * direction)
@@ -205,7 +199,7 @@ def shares_at_broker(
     shares: dict[str, Decimal] = {}
     rest = dict(held)
     for lot in sorted(lots, key=lambda each: (each.position_id not in leaving, each.opened_at, each.position_id)):
-        direction = 1 if lot.quantity > 0 else -1
+        direction = 1 if lot.is_long else -1
         share = max(ZERO, min(abs(lot.quantity), rest.get(lot.symbol, ZERO) * direction)) * direction
         shares[lot.position_id] = share
         rest[lot.symbol] = rest.get(lot.symbol, ZERO) - share
@@ -220,7 +214,7 @@ def is_exit(signal: Signal, quantity: Decimal) -> bool:
 
 
 def _by_price(position: Position, at: Decimal, best: Decimal) -> tuple[ExitReason, str] | None:
-    is_long = position.quantity > 0
+    is_long = position.is_long
     stop, trail, target = _stop(position), _trail(position, best), _target(position)
     if stop is not None and _reached(at, stop, falling=is_long):
         return ExitReason.STOP_LOSS, f"price {at} reached the stop {money.text(stop)}"
@@ -244,14 +238,23 @@ def _by_time(position: Position, now: datetime, session_close: datetime | None) 
 
 def _by_rung(position: Position, at: Decimal) -> tuple[Decimal, str] | None:
     """The furthest rung that the price has reached and that the lot has not had: how much to leave for it."""
-    is_long = position.quantity > 0
+    is_long = position.is_long
     held = abs(position.quantity)
-    rungs = zip(position.policy.scale_out, remainders(position), strict=True)
-    for rung, left in reversed(tuple(rungs)):
+    for rung, left in reversed(_rungs(position)):
         level = _moved(position, position.average_price, rung.profit, favourable=True)
         if held > left and _reached(at, level, falling=not is_long):
             return held - left, f"price {at} reached the partial target {money.text(level)}"
     return None
+
+
+def _rungs(position: Position) -> tuple[tuple[ScaleOut, Decimal], ...]:
+    opened = max(position.opened_quantity, abs(position.quantity))
+    left = opened
+    found: list[tuple[ScaleOut, Decimal]] = []
+    for rung in position.policy.scale_out:
+        left -= money.whole_units(opened * Decimal(repr(rung.fraction)))
+        found.append((rung, left))
+    return tuple(found)
 
 
 def _by_signal(position: Position, now: datetime, signal: Signal | None) -> tuple[ExitReason, str] | None:
@@ -265,7 +268,7 @@ def _by_signal(position: Position, now: datetime, signal: Signal | None) -> tupl
 def _usable(price: Price, is_long: bool) -> Decimal | None:
     if isinstance(price, Quote):
         side = price.bid if is_long else price.ask
-        price = money.price(side) if 0 < side < _NO_PRICE else None
+        price = money.price(side) if abs(side) < _NO_PRICE else None
     return price if price is not None and price.is_finite() and price > 0 else None
 
 
@@ -274,7 +277,7 @@ def _reached(at: Decimal, level: Decimal, *, falling: bool) -> bool:
 
 
 def _moved(position: Position, base: Decimal, ratio: float, *, favourable: bool) -> Decimal:
-    up = favourable == (position.quantity > 0)
+    up = favourable == position.is_long
     return base * (1 + (1 if up else -1) * Decimal(repr(ratio)))
 
 
@@ -285,7 +288,7 @@ def _stop(position: Position) -> Decimal | None:
         fixed = _moved(position, position.average_price, policy.stop_loss, favourable=False)
     if policy.stop_price is None or fixed is None:
         return policy.stop_price or fixed
-    return max(fixed, policy.stop_price) if position.quantity > 0 else min(fixed, policy.stop_price)
+    return max(fixed, policy.stop_price) if position.is_long else min(fixed, policy.stop_price)
 
 
 def _target(position: Position) -> Decimal | None:
@@ -299,6 +302,6 @@ def _trail(position: Position, best: Decimal) -> Decimal | None:
     if trailing is None:
         return None
     active_from = _moved(position, position.average_price, trailing.activation, favourable=True)
-    if not _reached(best, active_from, falling=position.quantity < 0):
+    if not _reached(best, active_from, falling=not position.is_long):
         return None
     return _moved(position, best, trailing.distance, favourable=False)

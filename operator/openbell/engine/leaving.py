@@ -52,7 +52,7 @@ def _due(look: ExitRecord, found: Exit | Hold) -> Exit | Hold:
     if isinstance(found, Exit) and found.reason is not ExitReason.PARTIAL_TARGET:
         return found
     position, best = look.position, found.best_price
-    side, whole = (Side.SELL if position.quantity > 0 else Side.BUY), abs(position.quantity)
+    side, whole = (Side.SELL if position.is_long else Side.BUY), abs(position.quantity)
     if look.flattening:
         return Exit(ExitReason.FLATTEN, side, whole, "stopping", best)
     if look.asked is not None:

@@ -50,7 +50,7 @@ def tightened(positions: Iterable[Position], asked: Iterable[Tightening]) -> Ite
             continue
         wanted = price(stop)
         now = levels(position).stop
-        if now is None or (wanted > now if position.quantity > 0 else wanted < now):
+        if now is None or (wanted > now if position.is_long else wanted < now):
             yield replace(position, policy=replace(position.policy, stop_price=wanted))
 
 

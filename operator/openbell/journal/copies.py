@@ -26,7 +26,7 @@ def keep_copy(source: sqlite3.Connection, path: Path, version: int) -> Path:
         _sync(path.parent)
     except (OSError, sqlite3.Error) as error:
         with suppress(OSError):
-            part.unlink(missing_ok=True)
+            part.unlink()
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise JournalError(
             f"the journal is of schema version {version} and was not migrated, because it could not be copied "
@@ -36,7 +36,7 @@ def keep_copy(source: sqlite3.Connection, path: Path, version: int) -> Path:
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -17,7 +17,7 @@ class FolderLock:
         path = folder / "lock"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise JournalError(f"the journal folder {folder} cannot be used: {error.strerror}") from error
         try:

@@ -98,12 +98,14 @@ def load(connection: Connection, *, since: datetime) -> JournalState:
 
 def _last_exits(connection: Connection, owner: str | None) -> tuple[IntentRecord, ...]:
     """The newest exit of each open position that was not withdrawn: whether it is to be gone on with."""
+    if owner is None:
+        return ()
     table = schema.positions
-    query = select(table.c.position_id, table.c.exit_sequence).where(table.c.is_open == 1, table.c.exit_sequence > 0)
+    query = select(table.c.position_id, table.c.exit_sequence).where(table.c.is_open == 1)
     found: list[IntentRecord] = []
-    for each in connection.execute(query).all() if owner else ():
+    for each in connection.execute(query).all():
         for sequence in range(each.exit_sequence, 0, -1):
-            last = record(connection, order_ref=exit_ref(owner or "", each.position_id, sequence))
+            last = record(connection, order_ref=exit_ref(owner, each.position_id, sequence))
             if last is not None and last.state is not IntentState.WITHDRAWN:
                 found.append(last)
                 break

@@ -22,7 +22,7 @@ def keep(folder: Path) -> None:
     free = os.statvfs(folder)
     if path.exists() or free.f_bavail * free.f_frsize < ROOM:
         return
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         with contextlib.suppress(OSError):  # a filesystem that cannot promise room, or one that has just filled up
             os.posix_fallocate(descriptor, 0, SIZE)

@@ -56,7 +56,7 @@ class Unwritten:
     def _write(self, mark: bytes) -> bytes | None:
         """What stands there now; None where that is not known."""
         try:
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o600)
             try:
                 os.pwrite(descriptor, mark, 0)
                 os.fsync(descriptor)

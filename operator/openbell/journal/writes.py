@@ -250,8 +250,8 @@ def save_locks(connection: Connection, *, locks: tuple[Lock, ...]) -> None:
     """Insert locks, or note that one was lifted; the first who lifted it stays."""
     table = schema.locks
     for lock in locks:
-        is_new = connection.execute(insert_new(connection, table), rows.lock_row(lock)).first() is not None
-        if not is_new and lock.lifted_at is not None:
+        _is_new(connection, table, rows.lock_row(lock))
+        if lock.lifted_at is not None:
             connection.execute(
                 update_rows(table)
                 .where(table.c.lock_id == lock.lock_id, table.c.lifted_at.is_(None))

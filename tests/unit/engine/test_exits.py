@@ -75,6 +75,52 @@ def test_an_exit_is_for_the_whole_lot_on_the_other_side() -> None:
     assert long.detail == "price 98 reached the stop 98"
 
 
+@pytest.mark.parametrize(
+    ("policy", "price", "detail"),
+    [
+        (ExitPolicy(0.025, None), "97", "price 97 reached the stop 97.5"),
+        (replace(TRAILING, trailing=TrailingStop(0, 0.01)), "99", "price 99 reached the trailing stop 99"),
+        (ExitPolicy(None, 0.04), "105", "price 105 reached the target 104"),
+        (replace(OFF, max_holding_seconds=60), "100", "held for 60 s"),
+        (replace(OFF, flat_before_close_seconds=90), "100", "90 s before the session's close"),
+        (OFF, "100", "rising"),
+    ],
+)
+def test_an_exit_says_what_it_was_for(policy: ExitPolicy, price: str, detail: str) -> None:
+    signal = make_signal(action=Action.CLOSE, valid_until=at(90))
+    decision = decide_exit(make_position(policy=policy), Decimal(price), at(60), at(120), signal)
+    assert isinstance(decision, Exit)
+    assert decision.detail == detail
+
+
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("size", ["1", "0.25"])
+def test_the_smallest_lot_is_left_as_any_other(size: str, side: int) -> None:
+    policy = ExitPolicy(trailing=TrailingStop(0.01, 0.01), escalation=Escalation(20))
+    best = Decimal(100 + 3 * side)
+    whole = make_position(quantity=side * Decimal(10), policy=policy, best_price=best)
+    small = replace(whole, quantity=side * Decimal(size))
+    for price in map(Decimal, range(90, 111)):
+        taken, other = decide_exit(whole, price, at(1)), decide_exit(small, price, at(1))
+        assert taken == (replace(other, quantity=Decimal(10)) if isinstance(other, Exit) else other)
+        assert ratchet(whole, price) == ratchet(small, price)
+        assert protective_reason(whole, price, Leg.STOP) is protective_reason(small, price, Leg.STOP)
+    assert levels(whole) == levels(small)
+    assert protective_prices(whole) == protective_prices(small)
+    assert touch(whole, quote(99.0, 101.0)) == touch(small, quote(99.0, 101.0))
+    assert exit_quantity(small, small.quantity) == Decimal(size)
+    assert shares_at_broker([small], {"AAPL": small.quantity}, ()) == {"p-a": small.quantity}
+
+
+def test_a_share_that_costs_less_than_a_dollar_is_left_as_any_other() -> None:
+    penny = make_position(average_price=Decimal("0.50"), best_price=Decimal("0.50"), policy=GENTLE)
+    assert reason(penny, "0.4901") is None
+    assert reason(penny, "0.49") is ExitReason.STOP_LOSS
+    assert isinstance(decide_exit(penny, quote(0.49, 0.49), at(1)), Exit)
+    assert protective_prices(penny) == {Leg.STOP: Decimal("0.4900"), Leg.TARGET: Decimal("0.5200")}
+    assert touch(penny, quote(0.5, 0.51)) == Decimal("0.4995")
+
+
 def test_a_rule_that_is_off_never_leaves() -> None:
     for price in ("0.01", "100", "100000"):
         assert reason(make_position(policy=OFF), price) is None
@@ -117,7 +163,10 @@ def test_a_position_is_flat_before_the_close() -> None:
     decision = decide_exit(position, Decimal(100), at(3300), close)
     assert isinstance(decision, Exit)
     assert decision.reason is ExitReason.SESSION_CLOSE
-    assert isinstance(decide_exit(make_position(policy=OFF), Decimal(100), at(3599), close), Hold)
+    assert isinstance(decide_exit(make_position(policy=OFF), Decimal(100), close, close), Hold), "the rule is off"
+    last = make_position(policy=replace(OFF, flat_before_close_seconds=1))
+    assert isinstance(decide_exit(last, Decimal(100), at(3598.999), close), Hold)
+    assert isinstance(decide_exit(last, Decimal(100), at(3599), close), Exit)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +214,7 @@ def test_a_quote_counts_with_the_side_that_the_exit_trades_at() -> None:
     assert isinstance(decide_exit(SHORT, quote(101.5, 101.5), at(1)), Hold)
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 0.0, -1.0, 1e300])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 0.0, -1.0, 1e15, 1e300])
 def test_without_a_usable_price_the_price_rules_wait_and_the_others_go_on(bad: float) -> None:
     assert decide_exit(LONG, quote(bad, bad), at(1)) == Hold(Decimal(100))
     leaving = decide_exit(LONG, quote(bad, bad), at(1), None, make_signal(action=Action.CLOSE))
@@ -178,12 +227,18 @@ def test_without_any_price_time_still_ends_a_position() -> None:
     position = make_position(policy=ExitPolicy(max_holding_seconds=1))
     assert isinstance(decide_exit(position, None, at(1)), Exit)
     assert decide_exit(position, None, at(0.5)) == Hold(Decimal(100))
-    assert decide_exit(LONG, Decimal("NaN"), at(1)) == Hold(Decimal(100))
+
+
+@pytest.mark.parametrize("bad", ["NaN", "Infinity", "-Infinity", "0", "-1"])
+def test_a_number_that_cannot_be_a_price_moves_nothing(bad: str) -> None:
+    assert decide_exit(LONG, Decimal(bad), at(1)) == Hold(Decimal(100))
+    assert decide_exit(SHORT, Decimal(bad), at(1)) == Hold(Decimal(100))
 
 
 def test_a_flat_position_is_not_left_again() -> None:
     signal = make_signal(action=Action.CLOSE)
-    assert isinstance(decide_exit(make_position(quantity=Decimal(0)), Decimal(1), at(9), at(9), signal), Hold)
+    flat = make_position(quantity=Decimal(0))
+    assert decide_exit(flat, Decimal(1), at(9), at(9), signal) == Hold(Decimal(100))
 
 
 def test_levels_name_the_nearer_stop_and_the_target() -> None:
@@ -198,6 +253,30 @@ def test_levels_name_the_nearer_stop_and_the_target() -> None:
     short = make_position(quantity=Decimal(-10), policy=both, best_price=Decimal(90))
     assert levels(short).stop == Decimal("90.90")
     assert levels(make_position(policy=ExitPolicy(0.02, None, TrailingStop(0.0, 0.05)))).stop == Decimal(98)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "stop_loss", "tightened", "expected"),
+    [
+        (10, 0.02, None, 98),
+        (10, 0.02, 99, 99),
+        (10, 0.02, 97, 98),
+        (10, None, 99, 99),
+        (-10, 0.02, None, 102),
+        (-10, 0.02, 101, 101),
+        (-10, 0.02, 103, 102),
+        (-10, None, 101, 101),
+    ],
+)
+def test_of_the_policys_stop_and_one_that_was_tightened_the_nearer_holds(
+    quantity: int, stop_loss: float | None, tightened: int | None, expected: int
+) -> None:
+    policy = ExitPolicy(stop_loss, None, stop_price=None if tightened is None else Decimal(tightened))
+    position = make_position(quantity=Decimal(quantity), policy=policy)
+    assert levels(position).stop == expected
+    assert reason(position, str(expected)) is ExitReason.STOP_LOSS
+    before = Decimal(expected) + (Decimal("0.0001") if quantity > 0 else Decimal("-0.0001"))
+    assert reason(position, str(before)) is None
 
 
 @pytest.mark.parametrize(
@@ -298,10 +377,17 @@ def part(position: Position, price: str) -> tuple[ExitReason, Decimal] | None:
     return (found.reason, found.quantity) if isinstance(found, Exit) else None
 
 
+def test_a_part_says_its_price_and_keeps_the_best_one() -> None:
+    assert decide_exit(STEPPED, Decimal(103), at(1)) == Exit(
+        ExitReason.PARTIAL_TARGET, Side.SELL, Decimal(2), "price 103 reached the partial target 102", Decimal(103)
+    )
+
+
 def test_a_rung_leaves_its_fraction_of_what_was_opened_in_whole_shares() -> None:
     assert remainders(STEPPED) == (8, 3)
     assert part(STEPPED, "101.9999") is None
     assert part(STEPPED, "102") == (ExitReason.PARTIAL_TARGET, 2)
+    assert decide_exit(STEPPED, None, at(1)) == Hold(Decimal(100)), "without a price no rung is reached"
 
 
 @pytest.mark.parametrize("held", [8, 5, 4])
@@ -401,16 +487,29 @@ def test_near_the_close_no_exit_waits_at_a_limit(seconds_left: float, expected: 
     assert is_urgent(GENTLE, ExitReason.SESSION_CLOSE, at(0), close) is expected
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [(0, True), (1, False)])
+def test_an_escalation_of_no_seconds_is_none(seconds: int, expected: bool) -> None:
+    policy = ExitPolicy(escalation=Escalation(limit_seconds=seconds))
+    assert is_urgent(policy, ExitReason.TAKE_PROFIT, at(0), at(3600)) is expected
+
+
 def test_the_limit_lies_so_far_through_the_touch() -> None:
     quote = Quote("AAPL", T0, 100.0, 99.98, 100.02)
     gentle = make_position(policy=GENTLE)
     assert touch(gentle, quote) == Decimal("99.8800")
     assert touch(replace(gentle, quantity=Decimal(-10)), quote) == Decimal("100.1201")
+    far = make_position(policy=ExitPolicy(escalation=Escalation(20, limit_offset_bps=100.0)))
+    assert touch(far, replace(quote, bid=1000.0)) == 990, "a basis point is a ten thousandth"
     assert touch(gentle, None) is None
     assert touch(make_position(), quote) is None
 
 
 # -- what rests at the broker ------------------------------------------------------------------------------------------
+
+
+def test_no_limit_is_further_through_the_touch_than_there_is_price() -> None:
+    beyond = make_position(policy=ExitPolicy(escalation=Escalation(20, limit_offset_bps=10_000.0)))
+    assert touch(beyond, quote(100.0, 100.0)) is None
 
 
 def test_protective_prices_are_the_levels_as_prices_that_can_be_ordered() -> None:
@@ -428,16 +527,26 @@ def test_protective_prices_are_the_levels_as_prices_that_can_be_ordered() -> Non
     ("policy", "price", "leg", "expected"),
     [
         (ExitPolicy(), "98", Leg.STOP, ExitReason.STOP_LOSS),
+        (ExitPolicy(), "98.5", Leg.STOP, ExitReason.STOP_LOSS),
         (ExitPolicy(), "104", Leg.TARGET, ExitReason.TAKE_PROFIT),
         (ExitPolicy(trailing=TrailingStop(0, 0.01)), "98", Leg.STOP, ExitReason.STOP_LOSS),
         (ExitPolicy(trailing=TrailingStop(0, 0.01)), "98.0001", Leg.STOP, ExitReason.TRAILING_STOP),
+        (ExitPolicy(trailing=TrailingStop(0, 0.01)), None, Leg.STOP, ExitReason.STOP_LOSS),
         (TRAILING, "98", Leg.STOP, ExitReason.TRAILING_STOP),
     ],
 )
 def test_a_protective_fill_tells_which_rule_it_stood_for(
-    policy: ExitPolicy, price: str, leg: Leg, expected: ExitReason
+    policy: ExitPolicy, price: str | None, leg: Leg, expected: ExitReason
 ) -> None:
-    assert protective_reason(make_position(policy=policy), Decimal(price), leg) is expected
+    leg_price = None if price is None else Decimal(price)
+    assert protective_reason(make_position(policy=policy), leg_price, leg) is expected
+
+
+def test_a_trailing_stop_is_told_from_a_stop_by_the_price_that_can_be_ordered() -> None:
+    policy = ExitPolicy(trailing=TrailingStop(0, 0.01))
+    odd = make_position(average_price=Decimal("33.33333"), policy=policy)  # its stop at 32.66666 is ordered at 32.6666
+    assert protective_reason(odd, Decimal("32.6666"), Leg.STOP) is ExitReason.STOP_LOSS
+    assert protective_reason(odd, Decimal("32.6667"), Leg.STOP) is ExitReason.TRAILING_STOP
 
 
 def test_a_short_lots_trailing_stop_lies_below_its_stop() -> None:

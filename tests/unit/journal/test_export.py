@@ -269,6 +269,16 @@ def test_a_journal_of_the_first_version_needs_no_migration_for_it(tmp_path: Path
     assert (tmp_path / "journal.db").read_bytes() == before
 
 
+async def test_rows_of_the_same_time_come_in_the_order_of_their_keys(journal: Journal, tmp_path: Path) -> None:
+    await journal.begin_epoch(1)
+    await journal.commit_intents([make_intent(name) for name in "cab"])
+    for name in "zxy":
+        await journal.record_fill(make_fill(name, "lost"), make_position(name), None)
+    export_journal(tmp_path, tmp_path / "out")
+    assert [row["order_ref"] for row in read(tmp_path / "out", "intents")] == [ref(name) for name in "abc"]
+    assert [row["execution_id"] for row in read(tmp_path / "out", "fills")] == ["x", "y", "z"]
+
+
 def test_every_column_is_documented() -> None:
     sections = DOCUMENTED.read_text(encoding="utf-8").split("\n## ")[1:]
     assert [section.split("`")[1] for section in sections] == [f"{name}.csv" for name in COLUMNS]

@@ -25,7 +25,8 @@ from openbell.domain.orders import IntentKind, IntentState, OrderTerms, OrderTyp
 from openbell.domain.positions import ExitPolicy, TrailingStop
 from openbell.domain.reasons import Reason
 from openbell.domain.statistics import Counters, Statistics
-from openbell.journal import Journal, JournalIdentity, StoredParameters, rows, schema
+from openbell.engine.lots import Gone
+from openbell.journal import IntentRecord, Journal, JournalIdentity, StoredParameters, rows, schema
 from openbell.journal import journal as journal_module
 from openbell.journal.columns import from_micros, to_micros
 from openbell.journal.database import connect, prepare
@@ -192,6 +193,7 @@ async def test_the_owner_is_adopted_once(journal: Journal, tmp_path: Path) -> No
     assert await journal.adopt_owner("uid-2") == tag
     again = reopen(journal, tmp_path)
     assert (await again.identity()).owner_tag == tag
+    assert (await again.load()).owner_tag == tag
     again.close()
 
 
@@ -238,7 +240,8 @@ async def test_an_intent_is_read_back_as_it_was_written(journal: Journal, tmp_pa
     again = reopen(journal, tmp_path)
     stored = (await again.load()).open_intents
     assert [record.intent for record in stored] == intents
-    assert {record.state for record in stored} == {IntentState.INTENDED}
+    nothing = Decimal(0)
+    assert stored[0] == IntentRecord(intents[0], IntentState.INTENDED, nothing, nothing, nothing, "", "", T0)
     assert stored[0].intent.quantity.as_tuple() == Decimal("10.500").as_tuple()
     assert await again.record(ref("l")) == stored[1]
     assert await again.record(ref("none")) is None
@@ -492,6 +495,12 @@ async def test_an_exits_sequence_never_goes_back(journal: Journal) -> None:
     assert position.exit_sequence == 3
 
 
+async def test_the_numbers_of_a_position_are_saved_between_fills(journal: Journal) -> None:
+    await journal.record_fill(make_fill(), make_position(), None)
+    await journal.save_positions([make_position(exit_sequence=1, protection_revision=2)])
+    assert await journal.position("p-a") == make_position(exit_sequence=1, protection_revision=2)
+
+
 async def test_a_position_without_a_fill_is_not_saved(journal: Journal) -> None:
     with pytest.raises(JournalError, match=r"^position p-a is not in the journal: no fill of it was booked$"):
         await journal.save_positions([make_position()])
@@ -525,6 +534,17 @@ async def test_a_reduction_by_the_broker_ends_in_a_trade(journal: Journal, clock
     assert await journal.realized_pnl(at(1)) == Decimal(-7)
     assert await journal.realized_pnl(at(60)) == Decimal(-7)
     assert await journal.realized_pnl(at(60.001)) == Decimal(0)
+
+
+async def test_adjustments_add_what_they_made_to_what_was_made_before(journal: Journal) -> None:
+    await journal.record_fill(make_fill(commission=Decimal(0)), make_position(realized_pnl=Decimal(5)), None)
+    for number, realized in enumerate((7, 4)):
+        await journal.adjust_position(f"broker:p-a:{number}", make_position(realized_pnl=Decimal(realized)))
+    assert await journal.realized_pnl(T0) == 4
+    await journal.adjust_position("broker:p-b:1", make_position("b", realized_pnl=Decimal(-3)))
+    assert await journal.realized_pnl(T0) == 1
+    (gone,) = (await journal.bookings(T0)).histories["p-b"]
+    assert gone == Gone(T0, Decimal(-3))
 
 
 # what is asked for
@@ -666,6 +686,22 @@ async def test_the_last_good_parameters_are_kept_by_strategy(journal: Journal, t
     again.close()
 
 
+async def test_the_same_parameters_are_the_same_text_whatever_their_order(journal: Journal, tmp_path: Path) -> None:
+    await journal.remember_parameters("one", "Crossover", {"fast": 3, "average": "SMA"})
+    await journal.remember_parameters("other", "Crossover", {"average": "SMA", "fast": 3})
+    journal.close()
+    with sqlite3.connect(tmp_path / "journal.db") as raw:
+        (one,), (other,) = raw.execute("SELECT document FROM parameters").fetchall()
+    raw.close()
+    assert one == other
+
+
+async def test_parameters_that_are_no_json_are_not_kept(journal: Journal) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        await journal.remember_parameters("trend", "Momentum", {"threshold": float("nan")})
+    assert dict((await journal.load()).parameters) == {}
+
+
 async def test_a_day_keeps_the_equity_it_began_with(journal: Journal) -> None:
     assert await journal.remember_day_start(date(2026, 3, 2), Decimal("100.50")) == Decimal("100.50")
     assert await journal.remember_day_start(date(2026, 3, 2), Decimal(90)) == Decimal("100.50")
@@ -757,16 +793,25 @@ def test_the_owner_of_these_tests_is_a_real_tag() -> None:
     assert from_micros(to_micros(T0)) == T0
 
 
-async def test_what_an_open_intent_may_come_to_is_written_and_a_final_one_stays(journal: Journal) -> None:
+async def test_what_an_open_intent_may_come_to_is_written_and_a_final_one_stays(
+    journal: Journal, clock: SimulatedClock
+) -> None:
     resting = {"kind": IntentKind.PROTECTIVE, "side": Side.SELL, "order_type": OrderType.STOP}
     stop = make_intent("s", **resting, stop_price=Decimal(98), time_in_force=TimeInForce.GTC, oca_group="g")
     await journal.begin_epoch(1)
     await journal.commit_intents([stop])
     larger = replace(stop, quantity=Decimal(12), exits="{}", reference_price=Decimal(101), stop_price=Decimal(1))
+    beside = make_intent("t", **resting, stop_price=Decimal(97))
+    await journal.commit_intents([beside])
+    clock.set(at(5))
     await journal.amend_intent(larger)
     found = await journal.record(ref("s"))
     assert found is not None
     assert found.intent == replace(larger, stop_price=Decimal(98)), "its price is the broker's to name"
+    assert found.updated_at == at(5)
+    other = await journal.record(ref("t"))
+    assert other is not None
+    assert (other.intent, other.updated_at) == (beside, T0)
     terms = OrderTerms(Decimal(7), stop_price=Decimal(99))
     await journal.record_update(make_update(IntentState.WORKING, "s", terms=terms))
     found = await journal.record(ref("s"))
@@ -795,6 +840,20 @@ async def test_the_newest_exit_of_an_open_position_is_loaded_and_one_that_was_wi
         await journal.record_update(OrderUpdate(intent.order_ref, state, ""))
     (last,) = (await journal.load()).last_exits
     assert (last.intent.order_ref, last.state) == (exits[1].order_ref, IntentState.CANCELLED)
+
+
+async def test_the_only_exit_of_each_open_position_is_loaded_and_of_one_that_is_flat_none(journal: Journal) -> None:
+    owner = await journal.adopt_owner("u")
+    await journal.begin_epoch(1)
+    exits = []
+    for number, name in enumerate("abc"):
+        held = make_position(name, exit_sequence=1, quantity=Decimal(0 if name == "c" else 10))
+        await journal.record_fill(make_fill(f"x{number}", "lost"), held, None)
+        leaving = {"kind": IntentKind.EXIT, "side": Side.SELL, "position_id": held.position_id}
+        exits.append(make_intent(name, **leaving, order_ref=exit_ref(owner, held.position_id, 1)))
+    await journal.commit_intents(exits)
+    found = {each.intent.position_id for each in (await journal.load()).last_exits}
+    assert found == {"p-a", "p-b"}
 
 
 async def test_protective_orders_are_no_orders_to_the_rates(journal: Journal) -> None:

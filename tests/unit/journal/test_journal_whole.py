@@ -17,7 +17,7 @@ from fakes.values import T0, at, make_fill, make_intent, make_position, make_tra
 from openbell.domain.answers import ConfirmedEmpty
 from openbell.domain.clock import SimulatedClock
 from openbell.domain.errors import JournalError
-from openbell.domain.orders import IntentState
+from openbell.domain.orders import IntentKind, IntentState, Side
 from openbell.domain.statistics import Statistics
 from openbell.journal import Journal, killpoints
 from openbell.journal.killpoints import JOURNAL_POINTS
@@ -175,6 +175,28 @@ async def test_a_position_that_is_opened_anew_counts_its_profit_from_nothing(jou
     )
     await journal.record_fill(make_fill("x2", "a"), make_position(), None)
     assert await journal.realized_pnl(T0) == 50 - 2  # the fees of both
+
+
+@pytest.mark.parametrize("kind", [IntentKind.EXIT, IntentKind.PROTECTIVE, None])
+async def test_a_late_fill_of_whatever_left_a_position_counts_its_profit_too(
+    journal: Journal, kind: IntentKind | None
+) -> None:
+    await journal.begin_epoch(1)
+    if kind is not None:
+        await journal.commit_intents([make_intent("a", kind=kind)])
+    flat = make_position(quantity=Decimal(0), realized_pnl=Decimal(50))
+    await journal.record_fill(make_fill("x1", "a"), flat, None)
+    await journal.record_fill(make_fill("x2", "a"), replace(flat, realized_pnl=Decimal(70)), None)
+    assert await journal.realized_pnl(T0) == 70 - 2
+
+
+async def test_an_entry_that_reduces_an_open_position_counts_what_it_made(journal: Journal) -> None:
+    await journal.begin_epoch(1)
+    await journal.record_fill(make_fill("x1", "before"), make_position(realized_pnl=Decimal(5)), None)
+    await journal.commit_intents([make_intent("a", side=Side.SELL)])
+    less = make_position(quantity=Decimal(6), realized_pnl=Decimal(25))
+    await journal.record_fill(make_fill("x2", "a", side=Side.SELL, quantity=Decimal(4)), less, None)
+    assert await journal.realized_pnl(T0) == 25 - 2
 
 
 async def test_numbers_of_positions_go_with_the_intents_and_never_go_back(journal: Journal) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,17 @@ def test_a_refused_lock_leaves_no_file_open(tmp_path: Path) -> None:
     assert open_files() == before
     first.release()
     assert open_files() == before - 1
+
+
+def test_a_process_that_was_started_meanwhile_does_not_hold_the_lock(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path)
+    script, pipe = "print('started', flush=True); input()", subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-S", "-c", script], stdin=pipe, stdout=pipe, close_fds=False) as started:
+        assert started.stdout is not None
+        assert started.stdout.readline() == b"started\n"
+        lock.release()
+        FolderLock(tmp_path).release()
+        started.kill()
 
 
 def test_a_filesystem_without_locks_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,10 @@ import pytest
 from fakes.values import at, make_fill, make_intent, make_position, make_trade, ref
 from openbell.domain.errors import JournalError, ManifestError
 from openbell.domain.orders import IntentKind, Side
+from openbell.engine.recorded import SplitRecord
 from openbell.engine.trail import DecisionQuery, Note, TrailKind
 from openbell.journal import Journal
+from openbell.journal.inputs import InputsFile
 from openbell.journal.reading import JournalReader, find_journal, stored_inputs, stored_runs
 from openbell.journal.trail import TrailFile
 
@@ -154,6 +156,15 @@ def test_a_trail_that_is_not_begun_is_empty_and_one_that_is_no_database_is_one_s
     with pytest.raises(JournalError) as failed:
         stored_runs(tmp_path)
     assert str(failed.value) == f"{path} cannot be read: file is not a database"
+
+
+def test_recorded_inputs_are_read_in_their_order(tmp_path: Path) -> None:
+    splits = [SplitRecord(at(seconds), "AAPL", Decimal(2)) for seconds in (2, 1)]
+    file = InputsFile(tmp_path / "inputs.db")
+    for split in splits:
+        file.split(split)
+    file.close()
+    assert [each.record for each in stored_inputs(tmp_path)] == splits
 
 
 def test_inputs_that_were_not_recorded_are_one_sentence(tmp_path: Path) -> None:

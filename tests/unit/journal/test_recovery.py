@@ -19,6 +19,7 @@ from openbell.journal import IntentRecord, Journal
 from openbell.journal.recovery import (
     UNRECORDED_AT_MOST,
     Facts,
+    Memory,
     MissingFill,
     PositionDifference,
     Recovery,
@@ -419,3 +420,47 @@ async def test_the_journal_knows_the_intents_and_fills_that_the_answers_name(
     assert [update.order_ref for update in found.orphan_orders] == [ref("lost")]
     assert found.differences == ()
     assert (await journal.compare(SILENT, SILENT, SILENT)).doubtful == (ref("open"), ref("sent"))
+
+
+async def test_what_may_still_be_on_its_way_or_be_forgotten_is_asked_of_the_journal_too(journal: Journal) -> None:
+    await journal.begin_epoch(1)
+    await journal.commit_intents([make_intent("a")])
+    assert states(await journal.compare(NONE, NONE, SILENT)) == {"a": WITHDRAWN}
+    assert (await journal.compare(NONE, NONE, SILENT, settled=())).doubtful == (ref("a"),)
+    assert (await journal.compare(NONE, NONE, SILENT, remembered_since=at(1))).doubtful == (ref("a"),)
+
+
+async def test_intents_that_are_over_are_known_where_the_broker_names_them_by_an_order_or_by_a_fill_alone(
+    journal: Journal,
+) -> None:
+    await journal.adopt_owner("u")
+    await journal.begin_epoch(1)
+    await journal.commit_intents([make_intent("named"), make_intent("late")])
+    for name in ("named", "late"):
+        await journal.record_update(make_update(CANCELLED, name))
+    late = make_fill("x1", "late", quantity=Decimal(1))
+    found = await journal.compare(orders(make_update(WORKING, "named")), fills(late), SILENT)
+    assert found.missing_fills == (MissingFill(late, make_intent("late")),)
+    assert (found.updates, found.orphan_orders, found.orphan_fills) == ((), (), ())
+
+
+async def test_what_could_not_be_written_down_is_compared_as_memory_has_it(journal: Journal) -> None:
+    await journal.adopt_owner("u")
+    await journal.begin_epoch(1)
+    await journal.commit_intents([make_intent("known"), make_intent("left")])
+    memory = Memory(
+        {
+            ref("known"): record(FILLED, "known", filled=Decimal(10), reported=Decimal(10)),
+            ref("new"): record(WORKING, "new"),
+        },
+        (make_position("known"),),
+        frozenset({"x1"}),
+    )
+    told = orders(make_update(FILLED, "known", filled_quantity=Decimal(10)))
+    made = fills(make_fill("x1", "known"), make_fill("x2", "new", quantity=Decimal(3)))
+    found = await journal.compare(told, made, holds(AAPL=13), memory=memory)
+    assert [item.fill.execution_id for item in found.missing_fills] == ["x2"]
+    assert states(found) == {"new": CANCELLED, "left": WITHDRAWN}
+    assert found.orphan_fills == ()
+    assert found.awaiting_fills == ()
+    assert found.differences == ()

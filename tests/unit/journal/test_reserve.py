@@ -14,6 +14,7 @@ from openbell.journal import reserve
 def test_the_reserve_takes_its_room_once(tmp_path: Path) -> None:
     reserve.keep(tmp_path)
     made = (tmp_path / reserve.NAME).stat()
+    assert made.st_size == reserve.SIZE
     assert made.st_blocks * 512 >= reserve.SIZE, "blocks, not a hole"
     reserve.keep(tmp_path)
     assert (tmp_path / reserve.NAME).stat() == made
@@ -21,6 +22,17 @@ def test_the_reserve_takes_its_room_once(tmp_path: Path) -> None:
 
 def test_a_disk_that_is_nearly_full_gets_no_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reserve, "ROOM", 1 << 60)
+    reserve.keep(tmp_path)
+    assert not reserve.give_up(tmp_path)
+
+
+def test_a_filesystem_that_cannot_promise_room_has_an_empty_reserve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
     reserve.keep(tmp_path)
     assert not reserve.give_up(tmp_path)
 

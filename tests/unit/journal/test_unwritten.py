@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from openbell.journal.unwritten import NAME, Unwritten
+from openbell.journal.unwritten import CLEAR, NAME, SET, Unwritten
 
 
 def test_beside_a_new_journal_there_is_none(tmp_path: Path) -> None:
@@ -57,6 +57,26 @@ def test_making_it_takes_no_room(tmp_path: Path) -> None:
     after = (tmp_path / NAME).stat()
 
     assert (after.st_ino, after.st_size, after.st_blocks) == (before.st_ino, 1, before.st_blocks)
+
+
+def test_it_is_its_owners_alone(tmp_path: Path) -> None:
+    Unwritten(tmp_path, is_new=True)
+    assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
+
+
+def test_what_stands_there_already_is_not_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    write = os.pwrite
+
+    def count(descriptor: int, mark: bytes, offset: int) -> int:
+        written.append(mark)
+        return write(descriptor, mark, offset)
+
+    monkeypatch.setattr(os, "pwrite", count)
+    mark = Unwritten(tmp_path, is_new=True)
+    for change in (mark.clear, mark.set, mark.set, mark.clear, mark.clear):
+        change()
+    assert written == [CLEAR, SET, CLEAR]
 
 
 def test_one_that_could_not_be_made_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
