@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from openbell.domain.errors import NotLeadingError
+from openbell.domain.errors import NotLeadingError, StaleEpochError
 from openbell.runner.gate import Fence
 from openbell.telemetry.metrics import RunnerMetrics
 
@@ -59,7 +59,8 @@ class Leadership:
     async def run(self, begin_epoch: Callable[[int], Awaitable[None]], on_lead: Callable[[], Awaitable[None]]) -> None:
         """Contend until cancelled. Each new epoch is told to the journal by `begin_epoch`, then `on_lead` is awaited.
 
-        Raises NotLeadingError when another process took the lease: this one must end.
+        Raises NotLeadingError when another process took the lease, StaleEpochError when the lease counts from a number
+        that was before: this process must end.
         """
         self._contender.start(self._notice)
         while True:
@@ -68,6 +69,10 @@ class Leadership:
             if self._contender.is_preempted:
                 raise NotLeadingError(f"the lease was taken by {self._contender.holder}; this process ends")
             if self._contender.holds() and self._contender.epoch != self._begun:
+                if self._contender.epoch < self._begun:  # what the journal would say, could the newer one be written
+                    raise StaleEpochError(
+                        f"the lease counts from epoch {self._contender.epoch}; this process has led in {self._begun}"
+                    )
                 await begin_epoch(self._contender.epoch)
                 self._begun = self._contender.epoch
                 self._metrics.epoch.set(self._begun)

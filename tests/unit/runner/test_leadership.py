@@ -120,6 +120,18 @@ async def test_each_new_epoch_is_begun_once(contest: Contest) -> None:
     assert contest.led == [2, 3]
 
 
+async def test_a_lease_that_counts_from_an_older_number_is_refused_also_while_the_journal_cannot_be_written(
+    contest: Contest, world: World
+) -> None:
+    world.journal.is_failing = True
+    contest.contender.give(3)
+    await until(contest.leadership.holds)
+    contest.contender.take()
+    contest.contender.give(2)
+    with pytest.raises(StaleEpochError, match="counts from epoch 2; this process has led in 3"):
+        await contest.running
+
+
 async def test_an_epoch_that_the_contender_has_and_the_journal_has_not_is_not_led(contest: Contest) -> None:
     contest.contender.give(2)
     await until(contest.leadership.holds)
