@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,7 +34,7 @@ from openbell.brokers.ibkr.mapping import (
     wrong,
     wrong_terms,
 )
-from openbell.brokers.ibkr.orderids import OrderIds
+from openbell.brokers.ibkr.orderids import LARGEST, OrderIds
 from openbell.brokers.ibkr.pacing import TokenBucket, Urgency
 from openbell.brokers.ibkr.session import Session
 from openbell.brokers.ibkr.shapes import (
@@ -48,7 +48,7 @@ from openbell.brokers.ibkr.supervision import Action, Link, Moment, Timing
 from openbell.domain.account import Account
 from openbell.domain.answers import Answer, ConfirmedEmpty, Unknown, Value
 from openbell.domain.clock import Clock
-from openbell.domain.errors import BrokerError
+from openbell.domain.errors import BrokerError, OpenbellError
 from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, OrderTerms, OrderUpdate, Side
 from openbell.domain.positions import BrokerPosition
 
@@ -58,6 +58,8 @@ LOOKUP_SECONDS = 1.0
 """Between two questions for what became of orders that are in doubt."""
 QUALIFY_SECONDS = 15.0
 """Between two rounds of questions what symbols are."""
+WRITE_SECONDS = 2.0
+"""How long the next block of order ids may take to be written down, and between two attempts."""
 LONGEST_WAIT_SECONDS = 5.0
 
 
@@ -98,7 +100,8 @@ def _handing_over(what: str) -> Iterator[None]:
 class IBKRBroker:
     """Broker over one account at Interactive Brokers.
 
-    `order_ids` carries the highest order id that earlier processes have used, where that is known.
+    `order_ids` carries the highest order id that earlier processes may have used, where that is known. With
+    `write_order_id` it is written down that every id up to the one given may be used from now on.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class IBKRBroker:
         clock: Clock,
         *,
         order_ids: OrderIds | None = None,
+        write_order_id: Callable[[int], Awaitable[None]] | None = None,
         rng: random.Random | None = None,
         load_library: Callable[[str], Library] = load,
     ) -> None:
@@ -129,6 +133,10 @@ class IBKRBroker:
         self._book.account = settings.wanted.account
         self._account = ""
         self._order_ids = order_ids or OrderIds()
+        self._write_order_id = write_order_id
+        if write_order_id is None:
+            self._order_ids = self._order_ids.wrote(LARGEST)
+        self._wrote_at = float("-inf")
         self._bucket = TokenBucket()
         self._contracts = Contracts()
         self._asking_orders = asyncio.Lock()
@@ -149,7 +157,7 @@ class IBKRBroker:
 
     @property
     def order_ids(self) -> OrderIds:
-        """What to keep for the next process."""
+        """What is known of order ids."""
         return self._order_ids
 
     def remembers_since(self, now: datetime) -> datetime:
@@ -171,6 +179,7 @@ class IBKRBroker:
                 self._tell(self._book.due(self._clock.monotonic()))
                 self._start_lookup()
                 self._start_qualify()
+                self._start_writing()
                 self._wake.clear()  # what was just done is not news, and an event that is set is waited for in no time
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._wait_seconds()):
@@ -193,6 +202,8 @@ class IBKRBroker:
             waits.append(due - self._clock.monotonic())
         if self._needs_lookup:
             waits.append(self._looked_up_at + LOOKUP_SECONDS - self._clock.monotonic())
+        if self._order_ids.to_write is not None and self.is_connected:
+            waits.append(self._wrote_at + WRITE_SECONDS - self._clock.monotonic())
         return max(0.001, min(waits))
 
     def _apply(self, event: supervision.Event) -> None:
@@ -283,7 +294,30 @@ class IBKRBroker:
             if isinstance(answer, Unknown):
                 self._apply(supervision.Lost(answer.why))
                 return
+        await self._write_order_ids()  # what is used by now is known, and the first order is not to wait for it
         self._apply(supervision.Synchronised())
+
+    def _start_writing(self) -> None:
+        """Write down the next block of order ids, where it is time for it. What failed is tried again."""
+        writing, now = self._tasks.get("order ids"), self._clock.monotonic()
+        is_due = self._order_ids.to_write is not None and now >= self._wrote_at + WRITE_SECONDS
+        if is_due and self.is_connected and (writing is None or writing.done()):
+            self._start("order ids", self._write_order_ids())
+
+    async def _write_order_ids(self) -> None:
+        """Where it cannot be written, entries wait for it and exits do not: a full disk never stops one."""
+        last, write = self._order_ids.to_write, self._write_order_id
+        if last is None or write is None:
+            return
+        self._wrote_at = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await write(last)
+        except (OpenbellError, TimeoutError) as error:
+            log.error("gateway.order-ids-not-written", last=last, error=str(error) or "timeout")
+            return
+        self._order_ids = self._order_ids.wrote(last)
+        self._wrote_at = float("-inf")
 
     # --- what the session tells --------------------------------------------------------------------------------------
 
@@ -405,8 +439,12 @@ class IBKRBroker:
             raise NotSentError(f"{what} was not sent: the gateway altered the reference of {altered}")
         if self._order_ids.is_exhausted:
             raise NotSentError(f"{what} was not sent: no order id is left; reset them in the gateway")
+        if is_entry and not self._order_ids.is_written:
+            raise NotSentError(f"{what} was not sent: its order id is not written down yet")
         self._count(what, Urgency.ENTRY if is_entry else Urgency.EXIT)
         order_id, self._order_ids = self._order_ids.allocate()
+        if self._order_ids.to_write is not None:
+            self._wake.set()
         shaped = library.contract(**contract_fields(intent.symbol, contract.con_id, contract.primary_exchange))
         order = library.order(**order_fields(intent, terms, self._account))
         self._book.sent(order_id, intent, terms, shaped, order)
