@@ -30,6 +30,7 @@ from openbell.web.values import (
     CloseResult,
     ConditionView,
     ConfigView,
+    ConnectionResult,
     EquityPoint,
     HealthView,
     LifecycleResult,
@@ -350,6 +351,20 @@ class FakeRunner:
 
     async def resume(self, wait_seconds: float) -> LifecycleResult:
         return self._change("resume", wait_seconds, paused=False)
+
+    async def connect_broker(self, wait_seconds: float) -> ConnectionResult:
+        return self._connection("connect", wait_seconds, connected=True)
+
+    async def disconnect_broker(self) -> ConnectionResult:
+        return self._connection("disconnect", 0.0, connected=False)
+
+    def _connection(self, call: str, wait_seconds: float, *, connected: bool) -> ConnectionResult:
+        if self.fail is not None:
+            raise self.fail
+        self.calls.append((call, wait_seconds))
+        self.view_status = replace(self.view_status, broker_connected=connected)
+        reason = "Connected" if connected else "DisconnectedByHand"
+        return ConnectionResult(connected, reason, f"{call}ed.")
 
     def _change(self, call: str, wait_seconds: float, **wanted: bool) -> LifecycleResult:
         if self.fail is not None:

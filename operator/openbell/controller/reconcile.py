@@ -89,7 +89,9 @@ class Reconciler:
         self._now, self._monotonic, self._on_canary, self._enqueue = now, monotonic, on_canary, enqueue
         self._children = Children(client, cache, metrics)
         self._accounts = Accounts()
-        self._workloads = Workloads(client, cache, self._children, settings.runner_image, monotonic)
+        self._workloads = Workloads(
+            client, cache, self._children, settings.runner_image, settings.allow_live, monotonic
+        )
         self._statuses = StatusWriter(client, cache, recorder, metrics)
         self._strategies = Strategies(cache, self._statuses, now, self._wake)
         self._generations: dict[Name, tuple[int, float]] = {}

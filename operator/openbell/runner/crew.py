@@ -17,9 +17,11 @@ from openbell.journal import Journal, JournalState, StoredParameters
 from openbell.journal.recorder import Recorder
 from openbell.runner import documents
 from openbell.runner.assembly import Ground, ground_of
+from openbell.runner.connection import Connection
 from openbell.runner.control import Control, understand, wanted_of
 from openbell.runner.custom import Workshop
 from openbell.runner.desk import Told
+from openbell.runner.gateway import is_live_refused
 from openbell.runner.gauges import tell_gauges
 from openbell.runner.leadership import Contender, Leadership
 from openbell.runner.ledger import Ledger
@@ -65,6 +67,7 @@ class RunnerOptions:
     pod: str = ""
     owner_uid: str = ""
     allowed_hosts: tuple[str, ...] = ()
+    live_account: str = ""  # that whoever runs Openbell allows live trading for
 
 
 class Crew:
@@ -148,6 +151,12 @@ class Crew:
             SystemClock(),
             metrics,
         )
+        self.connection: Connection | None = None
+        if ground.gateway is not None:
+            self.connection = Connection(ground.gateway, self.gate, self.desk, ledger, options.data)
+            ground.gateway.on_link = self._on_link
+            self.view.connection = self.connection
+            self.situation.link = self.connection.standing
         self.desk.listeners += [self._on_told, self.view.tell_order]
         self.view.close = self._close_position
 
@@ -162,6 +171,11 @@ class Crew:
         self.reporter.announce()
         self._metrics.set_state(self.gate.state)
         self.view.tell_status()
+
+    def _on_link(self) -> None:
+        if self.connection is not None:
+            self.connection.note()
+        self.announce()
 
     def _on_told(self, told: Told) -> None:
         self.supervisor.nudge()
@@ -197,6 +211,7 @@ class Crew:
         if self._loss.confirm(control.scheduler.annotations):
             self.comparison.ask()
         self.gate.journal_lost = self._loss.is_open
+        self.gate.live_refused = is_live_refused(control.spec, self._options.live_account)
         self.parts.adopt(control)
         self.situation.lost_epoch = self._loss.known_epoch
         self.situation.known_epoch = max(self.situation.known_epoch, observed.known_epoch)
@@ -233,6 +248,8 @@ class Crew:
     async def run(self) -> Ending:
         """Work until asked to end; then halt, say so, and give the lease back."""
         self.lifecycle.restore()
+        if self.connection is not None:
+            self.connection.restore()
         app = create_app(self.view, token=self._options.token, allowed_hosts=self._options.allowed_hosts)
         try:
             async with (

@@ -21,6 +21,7 @@ from openbell.market.calendar import next_times
 from openbell.resources.strategy import StrategyType
 from openbell.runner.accounting import Accounts
 from openbell.runner.adding import strategy_manifest
+from openbell.runner.connection import Connection
 from openbell.runner.desk import Told
 from openbell.runner.entry import StrategyEntry
 from openbell.runner.ledger import SignalRecord
@@ -39,6 +40,7 @@ from openbell.web.values import (
     Check,
     CloseResult,
     ConfigView,
+    ConnectionResult,
     EquityPoint,
     HealthView,
     LifecycleResult,
@@ -86,6 +88,7 @@ class View:
     replay_view: Callable[[], ReplayView | None] = lambda: None
     recorder: Recorder | None = None
     close: Callable[[str], str] = lambda _: ""
+    connection: Connection | None = None
     _started: float = 0.0
     _accounts: Accounts = field(init=False)
 
@@ -307,6 +310,18 @@ class View:
         if position_id not in self.situation.ledger.positions:
             return None
         return CloseResult(position_id, self.close(position_id))
+
+    async def connect_broker(self, wait_seconds: float) -> ConnectionResult:
+        return await self._gateway().connect(wait_seconds)
+
+    async def disconnect_broker(self) -> ConnectionResult:
+        return await self._gateway().disconnect()
+
+    def _gateway(self) -> Connection:
+        if self.connection is None:
+            kind = self.status().broker_type
+            raise NotAllowedError(f"spec.broker.type is {kind}; there is no gateway to connect to or disconnect from")
+        return self.connection
 
     async def start(self, wait_seconds: float) -> LifecycleResult:
         return await self.lifecycle.start(wait_seconds)

@@ -289,6 +289,15 @@ class LifecycleResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionResult:
+    """What a connect or disconnect of the broker's gateway came to: the link's reason, and one sentence."""
+
+    connected: bool
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class CloseResult:
     """A position that a person wants closed: what will happen, in one sentence."""
 

@@ -29,6 +29,7 @@ from fakes.venues import Heard, intent, listening
 from openbell.brokers.base import NotSentError
 from openbell.brokers.ibkr.account import Mode, Wanted
 from openbell.brokers.ibkr.adapter import IBKRBroker, Settings
+from openbell.brokers.ibkr.library import LibraryMissingError
 from openbell.brokers.ibkr.orderids import OrderIds
 from openbell.brokers.ibkr.supervision import Phase, Reason, Timing
 from openbell.domain.answers import ConfirmedEmpty, Unknown, Value
@@ -183,6 +184,41 @@ async def test_a_half_open_socket_is_found_though_the_library_says_connected(gat
     async with connected(gateway, timing=timing) as heard:
         await heard.until(lambda: heard.connections()[:2] == [True, False])
         await heard.until(lambda: len(heard.connections()) > 2)
+
+
+async def test_by_hand_it_is_disconnected_and_connected_again(gateway: FakeGateway) -> None:
+    async with connected(gateway) as heard:
+        told: list[Reason] = []
+        adapter(heard).on_link = lambda: told.append(adapter(heard).link.reason)
+        adapter(heard).dismiss("by hand")
+        assert not heard.broker.is_connected
+        assert gateway.client.conn.transport is None or gateway.client.conn.transport.closing
+        with pytest.raises(NotSentError, match="by hand"):
+            heard.broker.send(intent(REF))
+        await asyncio.sleep(0.2)
+        assert (gateway.dialled, told) == (1, [Reason.DISMISSED])
+        adapter(heard).recall()
+        await heard.until(lambda: heard.connections() == [True, False, True])
+        assert told[-1] is Reason.CONNECTED
+
+
+async def test_without_a_library_it_says_so_and_goes_on(gateway: FakeGateway) -> None:
+    def missing(name: str) -> Any:
+        raise LibraryMissingError("ib_async or ib_insync is not installed")
+
+    made = IBKRBroker(Settings("gateway", 4002, CLIENT), SystemClock(), load_library=missing)
+    told: list[str] = []
+    made.on_link = lambda: told.append(made.link.why)
+    running = asyncio.create_task(made.run())
+    try:
+        await until(lambda: bool(told))
+        assert (made.link.reason, made.is_connected) == (Reason.NO_LIBRARY, False)
+        assert told == ["ib_async or ib_insync is not installed"]
+        assert isinstance(await made.orders(), Unknown)
+        assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_client_zero_is_refused(gateway: FakeGateway) -> None:

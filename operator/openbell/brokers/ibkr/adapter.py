@@ -23,7 +23,7 @@ from openbell.brokers.ibkr.account import TAGS, NotAllowed, Wanted, account_of, 
 from openbell.brokers.ibkr.book import COMMISSION_SECONDS, Book, Entry
 from openbell.brokers.ibkr.contracts import Contracts, Qualified, qualify, round_terms
 from openbell.brokers.ibkr.errors import Meaning, meaning_of, sentence
-from openbell.brokers.ibkr.library import Library, load
+from openbell.brokers.ibkr.library import Library, LibraryMissingError, load
 from openbell.brokers.ibkr.mapping import (
     changed_fields,
     contract_fields,
@@ -119,6 +119,7 @@ class IBKRBroker:
                 "the client id must be positive: client 0 takes over the orders that people place by hand"
             )
         self.on_lost: Callable[[], object] = lambda: None
+        self.on_link: Callable[[], object] = lambda: None  # the link's state or its reason has changed
         self._settings = settings
         self._clock = clock
         self._rng = rng or random.Random()
@@ -156,6 +157,19 @@ class IBKRBroker:
         return self._link
 
     @property
+    def address(self) -> str:
+        """Where the gateway is, as host:port."""
+        return f"{self._settings.host}:{self._settings.port}"
+
+    def dismiss(self, why: str) -> None:
+        """Hang up, and dial no more until `recall`."""
+        self._apply(supervision.Dismissed(why))
+
+    def recall(self) -> None:
+        """Dial again after `dismiss`."""
+        self._apply(supervision.Recalled())
+
+    @property
     def order_ids(self) -> OrderIds:
         """What is known of order ids."""
         return self._order_ids
@@ -172,7 +186,13 @@ class IBKRBroker:
     # --- the connection ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        self._library = self._load(self._settings.library)
+        try:
+            self._library = self._load(self._settings.library)
+        except LibraryMissingError as error:
+            self._link = Link(reason=supervision.Reason.NO_LIBRARY, why=str(error), due_at=float("inf"))
+            log.error("gateway.library-missing", error=str(error))
+            self.on_link()
+            await asyncio.Event().wait()
         try:
             while True:
                 self._apply(supervision.Ticked())
@@ -215,6 +235,8 @@ class IBKRBroker:
             log.info("gateway.link", phase=self._link.phase.value, reason=self._link.reason.value, why=self._link.why)
         for action in actions:
             self._do(action)
+        if (self._link.phase, self._link.reason) != (before.phase, before.reason):
+            self.on_link()
 
     def _do(self, action: Action) -> None:
         match action:
@@ -230,14 +252,10 @@ class IBKRBroker:
             case Action.RESUBSCRIBE:
                 log.warning("gateway.subscriptions-lost")
             case Action.ANNOUNCE_UP:
-                self._events.put_nowait(ConnectionChanged(True, f"account {self._account} at {self._address}"))
+                self._events.put_nowait(ConnectionChanged(True, f"account {self._account} at {self.address}"))
             case Action.ANNOUNCE_DOWN:
                 self.on_lost()
                 self._events.put_nowait(ConnectionChanged(False, self._link.why))
-
-    @property
-    def _address(self) -> str:
-        return f"{self._settings.host}:{self._settings.port}"
 
     def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         self._stop(name)
@@ -274,7 +292,7 @@ class IBKRBroker:
             managed = await session.connect(settings.host, settings.port, settings.client_id, settings.timing.handshake)
         except (OSError, TimeoutError) as error:
             if self._session is session:
-                self._apply(supervision.Lost(f"{self._address} does not answer: {error or 'timeout'}"))
+                self._apply(supervision.Lost(f"{self.address} does not answer: {error or 'timeout'}"))
             return
         chosen = choose(managed, settings.wanted)
         if isinstance(chosen, NotAllowed):
