@@ -42,7 +42,7 @@ class SchedulerSpec(Model):
             field_path=".mode",
         ),
         Rule(
-            cel="!(self.broker.type == 'IBKR' && self.marketData.type in ['Synthetic', 'Replay'])",
+            cel="!(self.broker.type == 'IBKR' && self.marketData.type != 'Broker')",
             message="spec.marketData.type must be Broker when spec.broker.type is IBKR",
             check=lambda spec: (
                 spec.broker.type is not BrokerType.IBKR or spec.market_data.type is MarketDataType.BROKER
@@ -61,6 +61,13 @@ class SchedulerSpec(Model):
             check=lambda spec: (
                 spec.market_data.type is not MarketDataType.REPLAY or spec.broker.simulated.address == ""
             ),
+            field_path=".broker.simulated.address",
+            reason="FieldValueForbidden",
+        ),
+        Rule(
+            cel="!(self.marketData.type == 'IBKR' && self.broker.simulated.address != '')",
+            message="spec.broker.simulated.address is not allowed when spec.marketData.type is IBKR",
+            check=lambda spec: spec.market_data.type is not MarketDataType.IBKR or spec.broker.simulated.address == "",
             field_path=".broker.simulated.address",
             reason="FieldValueForbidden",
         ),

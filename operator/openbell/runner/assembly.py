@@ -134,6 +134,13 @@ def build_ground(control: Control, site: Site, *, stack: ExitStack, client: Clie
     return Ground(broker, synthetic, clock, site.folder)
 
 
+def _ibkr_ground(spec: SchedulerSpec, site: Site, client: Client | None) -> Ground:
+    if client is None:
+        raise ManifestError("who we are to the gateway is not known")
+    broker = broker_of(spec, site.clock, client)
+    return Ground(broker, _synthetic(spec), site.clock, site.folder, gateway=broker)
+
+
 def _replay_site(control: Control, data: Path, bars: Path, stack: ExitStack) -> Site:
     spec = control.spec
     replay = _replay(spec)

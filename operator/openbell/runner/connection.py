@@ -55,7 +55,7 @@ class Connection:
         return link.reason.value, link.why
 
     async def disconnect(self) -> ConnectionResult:
-        """Let no entry out any more, wait a moment for what is unanswered, and hang up. Asked twice, it is done once."""
+        """Let no entry out any more, wait a moment for what is unanswered, and hang up. It may be asked for twice."""
         self._gate.broker_released = True
         async with self._steering:
             self._keep()
@@ -94,8 +94,8 @@ class Connection:
         if not held:
             return f"Disconnected from {self._broker.address}: nothing is opened until it is connected again."
         return (
-            f"Disconnected from {self._broker.address}: nothing is opened, and no exit can go out, until it is connected "
-            f"again; of {len(held)} open position(s), {resting} have a stop that rests at the broker."
+            f"Disconnected from {self._broker.address}: nothing is opened, and no exit can go out, until it is "
+            f"connected again; of {len(held)} open position(s), {resting} have a stop that rests at the broker."
         )
 
     def _keep(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from openbell import __version__
 from openbell.domain.clock import Clock
-from openbell.domain.errors import JournalError, ManifestError
+from openbell.domain.errors import JournalError, ManifestError, NotAllowedError
 from openbell.domain.money import cents
 from openbell.domain.positions import Position
 from openbell.domain.statistics import Statistics

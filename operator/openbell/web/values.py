@@ -21,7 +21,7 @@ from openbell.domain.statistics import Counters
 Mode: TypeAlias = Literal["Paper", "Live"]
 
 
-MarketDataType: TypeAlias = Literal["Broker", "Synthetic", "Replay"]
+MarketDataType: TypeAlias = Literal["Broker", "Synthetic", "Replay", "IBKR"]
 
 
 Execution: TypeAlias = Literal["Trade", "Shadow"]

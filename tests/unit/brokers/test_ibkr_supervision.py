@@ -101,7 +101,9 @@ def test_who_is_sent_away_hangs_up_and_dials_no_more_until_called_back(world: Wo
     world.connect()
     assert world.happen(Dismissed("by hand")) == [Action.HANG_UP, Action.ANNOUNCE_DOWN]
     assert (world.link.reason, world.link.why) == (Reason.DISMISSED, "by hand")
-    assert world.happen(Dismissed("again"), Lost("late word"), Ready(), Synchronised(), ServerBack(data_lost=True)) == []
+    assert (
+        world.happen(Dismissed("again"), Lost("late word"), Ready(), Synchronised(), ServerBack(data_lost=True)) == []
+    )
     assert world.wait(100_000.0) == []
     assert (world.link.phase, world.link.why) == (Phase.WAITING, "by hand")
     assert world.happen(Recalled()) == []

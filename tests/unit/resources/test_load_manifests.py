@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openbell.domain.errors import ManifestError
-from openbell.resources.load import documents, load_file, load_text, parse_manifest, parse_spec, problems
+from openbell.resources.load import documents, is_foreign, load_file, load_text, parse_manifest, parse_spec, problems
 from openbell.resources.scheduler import SchedulerSpec
 from openbell.resources.strategy import StrategySpec
 
@@ -203,3 +203,19 @@ def test_a_file_is_named_in_front_of_what_is_wrong_with_it(tmp_path: Path) -> No
     assert str(told.value) == f"{path}: TradingScheduler desk: spec.paused is 1; it must be true or false"
     with pytest.raises(ManifestError, match=r"missing.yaml: cannot be read: No such file or directory$"):
         load_file(tmp_path / "missing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("document", "foreign"),
+    [
+        ({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}}, True),
+        ({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}}, True),
+        ({"apiVersion": "apps/v1", "kind": "TradingScheduler", "metadata": {"name": "x"}}, False),
+        ({"apiVersion": "openbell.dev/v1", "kind": "Strategi", "metadata": {"name": "x"}}, False),
+        ({"apiVersion": "apps/v1", "kind": "Deployment"}, False),
+        ({"kind": "Deployment", "metadata": {"name": "x"}}, False),
+        ([], False),
+    ],
+)
+def test_somebody_elses_object_is_one_whose_group_and_kind_are_not_ours(document: object, foreign: bool) -> None:
+    assert is_foreign(document) is foreign

@@ -73,7 +73,7 @@ async def test_what_is_wanted_of_the_account_is_what_both_statements_say(world: 
 async def test_a_gateway_that_is_not_named_is_said(world: World) -> None:
     simulated = parse_spec(KIND, {})
     assert isinstance(simulated, SchedulerSpec)
-    with pytest.raises(ManifestError, match="spec.broker.ibkr is required"):
+    with pytest.raises(ManifestError, match=r"spec\.broker\.ibkr is required"):
         broker_of(simulated, SystemClock(), await client_of(world.journal, "abcd2345", ""))
     assert (needs_client(simulated), needs_client(spec())) == (False, True)
 

@@ -21,9 +21,7 @@ IMAGE_ANNOTATION = "openbell.dev/runner-image"
 """The image that the operator has chosen, not the spec; kept on the Deployment, so that an upgrade finds it."""
 
 
-def deployment(
-    owner: Owner, spec: SchedulerSpec, *, image: str, replicas: int, allow_live: bool = False
-) -> Object:
+def deployment(owner: Owner, spec: SchedulerSpec, *, image: str, replicas: int, allow_live: bool = False) -> Object:
     """0 or 1 replicas; Recreate, because two runners of one scheduler must never run side by side.
 
     `allow_live`: whoever runs the operator allows live trading, which the runner is told for the account that is named.
