@@ -56,6 +56,14 @@ class SchedulerSpec(Model):
             field_path=".exits.brokerSide",
         ),
         Rule(
+            cel="!(self.mode == 'Live' && has(self.broker.ibkr) && self.broker.ibkr.allowDelayedData)",
+            message="spec.broker.ibkr.allowDelayedData must be false when spec.mode is Live",
+            check=lambda spec: (
+                spec.mode is not Mode.LIVE or spec.broker.ibkr is None or not spec.broker.ibkr.allow_delayed_data
+            ),
+            field_path=".broker.ibkr.allowDelayedData",
+        ),
+        Rule(
             cel="!(self.marketData.type == 'Replay' && self.broker.simulated.address != '')",
             message="spec.broker.simulated.address is not allowed when spec.marketData.type is Replay",
             check=lambda spec: (

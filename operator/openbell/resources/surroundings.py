@@ -141,6 +141,9 @@ class SimulatedBrokerSpec(Model):
     partial_fills: Bool = Field(False, description="Whether orders may be filled in several parts.")
 
 
+_DELAYED = "Whether prices that are a quarter of an hour old may be traded on where there are no live ones."
+
+
 class IBKRSpec(Model):
     """How to reach Interactive Brokers' TWS or IB Gateway."""
 
@@ -153,6 +156,7 @@ class IBKRSpec(Model):
     account: Annotated[str, Field(strict=True, max_length=32)] = Field(
         "", description="The account to trade; empty = the only one that the gateway reports."
     )
+    allow_delayed_data: Bool = Field(False, description=f"{_DELAYED} Refused in mode Live.")
 
 
 class BrokerSpec(Model):
@@ -193,6 +197,7 @@ class IBKRDataSpec(Model):
     port: Annotated[int, Field(strict=True, ge=1, le=65_535), whole] = Field(
         4002, description="Port of its API: 4002 is IB Gateway's for paper trading."
     )
+    allow_delayed_data: Bool = Field(False, description=_DELAYED)
 
 
 class SyntheticSpec(Model):

@@ -14,7 +14,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from openbell.brokers.base import Broker
-from openbell.brokers.ibkr.adapter import IBKRBroker
+from openbell.brokers.ibkr.connection import Connection
+from openbell.brokers.ibkr.source import IBKRSource
 from openbell.brokers.simulated.adapter import SimulatedBroker
 from openbell.brokers.simulated.book import Book
 from openbell.brokers.simulated.desk import VenueSettings
@@ -32,7 +33,7 @@ from openbell.resources.scheduler import SchedulerSpec
 from openbell.resources.surroundings import BrokerType, MarketDataType, MarketSpec, ReplaySpec
 from openbell.runner.accountbook import Dates
 from openbell.runner.control import Control
-from openbell.runner.gateway import Client, broker_of
+from openbell.runner.gateway import Client, broker_of, market_of, needs_client, source_of
 from openbell.runner.replaying import ReplayResult, identity_of, manifest_of, prepare_folder
 
 BOOK = "venue.db"
@@ -77,7 +78,8 @@ class Ground:
     clock: Clock
     folder: Path
     replay: ReplayGround | None = None
-    gateway: IBKRBroker | None = None
+    gateway: Connection | None = None
+    source: IBKRSource | None = None
 
 
 def calendar_of(market: MarketSpec) -> SessionCalendar:
@@ -119,8 +121,12 @@ def build_ground(control: Control, site: Site, *, stack: ExitStack, client: Clie
     account = f"{control.scheduler.namespace}/{control.scheduler.name}"
     if site.replay is not None:
         return _replay_ground(spec, account, site, site.replay, stack)
-    if spec.broker.type is BrokerType.IBKR:
-        return _ibkr_ground(spec, site, client)
+    if needs_client(spec):
+        if client is None:
+            raise ManifestError("a gateway is asked for, and who we are to it is not known")
+        if spec.broker.type is BrokerType.IBKR:
+            return _ibkr_ground(spec, site, client)
+        return _ibkr_data_ground(spec, account, site, client, stack)
     address = spec.broker.simulated.address
     if address:
         host, _, port = address.rpartition(":")
@@ -134,11 +140,19 @@ def build_ground(control: Control, site: Site, *, stack: ExitStack, client: Clie
     return Ground(broker, synthetic, clock, site.folder)
 
 
-def _ibkr_ground(spec: SchedulerSpec, site: Site, client: Client | None) -> Ground:
-    if client is None:
-        raise ManifestError("who we are to the gateway is not known")
+def _ibkr_ground(spec: SchedulerSpec, site: Site, client: Client) -> Ground:
     broker = broker_of(spec, site.clock, client)
-    return Ground(broker, _synthetic(spec), site.clock, site.folder, gateway=broker)
+    market = market_of(spec, broker, calendar_of(spec.market))
+    return Ground(broker, market, site.clock, site.folder, gateway=broker.connection)
+
+
+def _ibkr_data_ground(spec: SchedulerSpec, account: str, site: Site, client: Client, stack: ExitStack) -> Ground:
+    """Real prices, and fills that are simulated at them, in the hours of the market alone."""
+    source, calendar = source_of(spec, site.clock, client), calendar_of(spec.market)
+    market = market_of(spec, source, calendar)
+    settings = venue_settings(spec, calendar if spec.market.hours_only else None, lambda _: True)
+    broker = SimulatedBroker(_book(site.folder, stack), market, site.clock, settings, account=account)
+    return Ground(broker, market, site.clock, site.folder, source=source)
 
 
 def _replay_site(control: Control, data: Path, bars: Path, stack: ExitStack) -> Site:

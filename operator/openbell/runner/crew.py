@@ -17,7 +17,6 @@ from openbell.journal import Journal, JournalState, StoredParameters
 from openbell.journal.recorder import Recorder
 from openbell.runner import documents
 from openbell.runner.assembly import Ground, ground_of
-from openbell.runner.connection import Connection
 from openbell.runner.control import Control, understand, wanted_of
 from openbell.runner.custom import Workshop
 from openbell.runner.desk import Told
@@ -34,6 +33,7 @@ from openbell.runner.recording import Recording
 from openbell.runner.replaying import ReplayLoop
 from openbell.runner.reporter import Reporter
 from openbell.runner.source import UNREACHABLE, Observed, Source
+from openbell.runner.steering import Steering
 from openbell.runner.view import View
 from openbell.telemetry.logs import LogTail
 from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
@@ -151,12 +151,12 @@ class Crew:
             SystemClock(),
             metrics,
         )
-        self.connection: Connection | None = None
+        self.steering: Steering | None = None
         if ground.gateway is not None:
-            self.connection = Connection(ground.gateway, self.gate, self.desk, ledger, options.data)
+            self.steering = Steering(ground.gateway, self.gate, self.desk, ledger, options.data)
             ground.gateway.on_link = self._on_link
-            self.view.connection = self.connection
-            self.situation.link = self.connection.standing
+            self.view.steering = self.steering
+            self.situation.link = self.steering.standing
         self.desk.listeners += [self._on_told, self.view.tell_order]
         self.view.close = self._close_position
 
@@ -173,8 +173,8 @@ class Crew:
         self.view.tell_status()
 
     def _on_link(self) -> None:
-        if self.connection is not None:
-            self.connection.note()
+        if self.steering is not None:
+            self.steering.note()
         self.announce()
 
     def _on_told(self, told: Told) -> None:
@@ -248,8 +248,8 @@ class Crew:
     async def run(self) -> Ending:
         """Work until asked to end; then halt, say so, and give the lease back."""
         self.lifecycle.restore()
-        if self.connection is not None:
-            self.connection.restore()
+        if self.steering is not None:
+            self.steering.restore()
         app = create_app(self.view, token=self._options.token, allowed_hosts=self._options.allowed_hosts)
         try:
             async with (
@@ -278,6 +278,8 @@ class Crew:
             "locks": self.locking.run(),
             "portfolio": self._tell_portfolio(),
         }
+        if self._ground.source is not None:
+            work["market data"] = self._ground.source.run()
         replay = self._ground.replay
         if replay is not None:
             loop = ReplayLoop(

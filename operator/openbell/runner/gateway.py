@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from openbell.brokers.ibkr import account
 from openbell.brokers.ibkr.adapter import IBKRBroker, Settings
 from openbell.brokers.ibkr.clientid import client_id_of
+from openbell.brokers.ibkr.market import IBKRMarket
 from openbell.brokers.ibkr.orderids import OrderIds
+from openbell.brokers.ibkr.source import IBKRSource
 from openbell.domain.clock import Clock
 from openbell.domain.errors import ManifestError
 from openbell.journal import GatewayClient, Journal
+from openbell.market.calendar import SessionCalendar
 from openbell.resources.scheduler import SchedulerSpec
-from openbell.resources.surroundings import BrokerType, IBKRSpec, Mode
+from openbell.resources.surroundings import BrokerType, IBKRSpec, MarketDataType, Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class Client:
 
 def needs_client(spec: SchedulerSpec) -> bool:
     """Whether the spec asks for a gateway."""
-    return spec.broker.type is BrokerType.IBKR
+    return spec.broker.type is BrokerType.IBKR or spec.market_data.type is MarketDataType.IBKR
 
 
 async def client_of(journal: Journal, owner: str, live_account: str) -> Client:
@@ -48,6 +51,22 @@ def broker_of(spec: SchedulerSpec, clock: Clock, client: Client) -> IBKRBroker:
         clock,
         order_ids=OrderIds.kept(client.kept.order_id),
         write_order_id=client.write_order_id,
+    )
+
+
+def source_of(spec: SchedulerSpec, clock: Clock, client: Client) -> IBKRSource:
+    """A connection for market data alone."""
+    data = spec.market_data.ibkr
+    if data is None:
+        raise ManifestError("spec.marketData.ibkr is required when spec.marketData.type is IBKR")
+    return IBKRSource(Settings(data.host, data.port, client.kept.client_id), clock)
+
+
+def market_of(spec: SchedulerSpec, source: IBKRBroker | IBKRSource, calendar: SessionCalendar) -> IBKRMarket:
+    """The prices that come over a connection, in the scheduler's hours."""
+    named = spec.broker.ibkr or spec.market_data.ibkr
+    return source.market_data(
+        calendar, hours_only=spec.market.hours_only, allow_delayed=named is not None and named.allow_delayed_data
     )
 
 

@@ -21,7 +21,6 @@ from openbell.market.calendar import next_times
 from openbell.resources.strategy import StrategyType
 from openbell.runner.accounting import Accounts
 from openbell.runner.adding import strategy_manifest
-from openbell.runner.connection import Connection
 from openbell.runner.desk import Told
 from openbell.runner.entry import StrategyEntry
 from openbell.runner.ledger import SignalRecord
@@ -30,6 +29,7 @@ from openbell.runner.locking import Locking, LockNotFoundError
 from openbell.runner.shown import condition_view, lock_view, order_view, signal_view, trade_view
 from openbell.runner.situation import Situation
 from openbell.runner.source import Source
+from openbell.runner.steering import Steering
 from openbell.strategies.loader import STRATEGY_TYPES
 from openbell.telemetry.logs import LogTail
 from openbell.telemetry.metrics import RunnerMetrics
@@ -88,7 +88,7 @@ class View:
     replay_view: Callable[[], ReplayView | None] = lambda: None
     recorder: Recorder | None = None
     close: Callable[[str], str] = lambda _: ""
-    connection: Connection | None = None
+    steering: Steering | None = None
     _started: float = 0.0
     _accounts: Accounts = field(init=False)
 
@@ -317,11 +317,11 @@ class View:
     async def disconnect_broker(self) -> ConnectionResult:
         return await self._gateway().disconnect()
 
-    def _gateway(self) -> Connection:
-        if self.connection is None:
+    def _gateway(self) -> Steering:
+        if self.steering is None:
             kind = self.status().broker_type
             raise NotAllowedError(f"spec.broker.type is {kind}; there is no gateway to connect to or disconnect from")
-        return self.connection
+        return self.steering
 
     async def start(self, wait_seconds: float) -> LifecycleResult:
         return await self.lifecycle.start(wait_seconds)

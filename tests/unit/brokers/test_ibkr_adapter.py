@@ -189,15 +189,15 @@ async def test_a_half_open_socket_is_found_though_the_library_says_connected(gat
 async def test_by_hand_it_is_disconnected_and_connected_again(gateway: FakeGateway) -> None:
     async with connected(gateway) as heard:
         told: list[Reason] = []
-        adapter(heard).on_link = lambda: told.append(adapter(heard).link.reason)
-        adapter(heard).dismiss("by hand")
+        adapter(heard).connection.on_link = lambda: told.append(adapter(heard).link.reason)
+        adapter(heard).connection.dismiss("by hand")
         assert not heard.broker.is_connected
         assert gateway.client.conn.transport is None or gateway.client.conn.transport.closing
         with pytest.raises(NotSentError, match="by hand"):
             heard.broker.send(intent(REF))
         await asyncio.sleep(0.2)
         assert (gateway.dialled, told) == (1, [Reason.DISMISSED])
-        adapter(heard).recall()
+        adapter(heard).connection.recall()
         await heard.until(lambda: heard.connections() == [True, False, True])
         assert told[-1] is Reason.CONNECTED
 
@@ -208,7 +208,7 @@ async def test_without_a_library_it_says_so_and_goes_on(gateway: FakeGateway) ->
 
     made = IBKRBroker(Settings("gateway", 4002, CLIENT), SystemClock(), load_library=missing)
     told: list[str] = []
-    made.on_link = lambda: told.append(made.link.why)
+    made.connection.on_link = lambda: told.append(made.link.why)
     running = asyncio.create_task(made.run())
     try:
         await until(lambda: bool(told))

@@ -50,6 +50,32 @@ def strategy(**spec: object) -> dict[str, Any]:
         ),
         ({"mode": "Live"}, "spec.mode Live needs spec.broker.type IBKR"),
         (
+            {"mode": "Live", "broker": {"type": "IBKR", "ibkr": {"host": "gw", "allowDelayedData": True}}},
+            "spec.broker.ibkr.allowDelayedData must be false when spec.mode is Live",
+        ),
+        (
+            {"marketData": {"type": "IBKR"}},
+            "spec.marketData.ibkr is required when spec.marketData.type is IBKR",
+        ),
+        (
+            {"marketData": {"ibkr": {"host": "gw"}}},
+            "spec.marketData.ibkr is only allowed when spec.marketData.type is IBKR",
+        ),
+        (
+            {
+                "broker": {"type": "IBKR", "ibkr": {"host": "gw"}},
+                "marketData": {"type": "IBKR", "ibkr": {"host": "gw"}},
+            },
+            "spec.marketData.type must be Broker when spec.broker.type is IBKR",
+        ),
+        (
+            {
+                "broker": {"simulated": {"address": "venue:7000"}},
+                "marketData": {"type": "IBKR", "ibkr": {"host": "gw"}},
+            },
+            "spec.broker.simulated.address is not allowed when spec.marketData.type is IBKR",
+        ),
+        (
             {"adaptive": {"minSeconds": 300}},
             "spec.adaptive.minSeconds must not be above spec.adaptive.maxSeconds",
         ),

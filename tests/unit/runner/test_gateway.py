@@ -25,9 +25,9 @@ from openbell.domain.reasons import Reason
 from openbell.journal import GatewayClient
 from openbell.resources.load import parse_spec
 from openbell.resources.scheduler import KIND, SchedulerSpec
-from openbell.runner import connection as connections
-from openbell.runner.connection import KEPT, Connection
+from openbell.runner import steering as steerings
 from openbell.runner.gateway import broker_of, client_of, is_live_refused, needs_client
+from openbell.runner.steering import KEPT, Steering
 
 QUICK = Timing(handshake=1.0, synchronise=1.0, first_retry=0.02, longest_retry=0.1, resets=())
 
@@ -59,15 +59,15 @@ async def test_the_adapter_goes_on_above_every_order_id_that_may_have_been_used(
     await client.write_order_id(100)
     made = broker_of(spec(), SystemClock(), await client_of(world.journal, "abcd2345", ""))
     assert (made.order_ids.following, made.order_ids.is_written) == (101, False)
-    assert made.address == "gw:4002"
+    assert made.connection.address == "gw:4002"
 
 
 async def test_what_is_wanted_of_the_account_is_what_both_statements_say(world: World) -> None:
     client = await client_of(world.journal, "abcd2345", "U1")
     paper = broker_of(spec("DU1"), SystemClock(), client)
     live = broker_of(spec("U1", mode="Live"), SystemClock(), client)
-    assert paper._settings.wanted == Wanted("DU1", Mode.PAPER, "U1")
-    assert live._settings.wanted == Wanted("U1", Mode.LIVE, "U1")
+    assert paper.connection.settings.wanted == Wanted("DU1", Mode.PAPER, "U1")
+    assert live.connection.settings.wanted == Wanted("U1", Mode.LIVE, "U1")
 
 
 async def test_a_gateway_that_is_not_named_is_said(world: World) -> None:
@@ -97,16 +97,16 @@ def test_live_needs_the_same_account_in_both_statements(account: str, mode: str,
 
 
 @asynccontextmanager
-async def linked(world: World, folder: Path, gateway: FakeGateway) -> AsyncIterator[tuple[IBKRBroker, Connection]]:
+async def linked(world: World, folder: Path, gateway: FakeGateway) -> AsyncIterator[tuple[IBKRBroker, Steering]]:
     """A runner's parts, and the connection of an adapter beside them."""
     settings = Settings("gw", 4002, 7, Wanted(), timing=QUICK)
     broker = IBKRBroker(settings, SystemClock(), rng=random.Random(1), load_library=gateway.library)
-    connection = Connection(broker, world.gate, world.desk, world.ledger, folder)
-    broker.on_link = connection.note
-    connection.restore()
+    steering = Steering(broker.connection, world.gate, world.desk, world.ledger, folder)
+    broker.connection.on_link = steering.note
+    steering.restore()
     running = asyncio.create_task(broker.run())
     try:
-        yield broker, connection
+        yield broker, steering
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -114,23 +114,23 @@ async def linked(world: World, folder: Path, gateway: FakeGateway) -> AsyncItera
 
 async def test_who_disconnects_holds_entries_at_once_and_hangs_up(world: World, folder: Path) -> None:
     world.take(scheduler_manifest(), strategy_manifest())
-    async with linked(world, folder, FakeGateway()) as (broker, connection):
+    async with linked(world, folder, FakeGateway()) as (broker, steering):
         await until(lambda: broker.is_connected)
-        said = await connection.disconnect()
+        said = await steering.disconnect()
         assert (said.connected, said.reason) == (False, "DisconnectedByHand")
         assert said.message == "Disconnected from gw:4002: nothing is opened until it is connected again."
         assert world.gate.entry_blocked() is Reason.BROKER_DISCONNECTED
         assert not broker.is_connected
-        assert await connection.disconnect() == said, "asked twice, it is done once"
-        assert connection.standing() == ("DisconnectedByHand", connections.WHY)
+        assert await steering.disconnect() == said, "asked twice, it is done once"
+        assert steering.standing() == ("DisconnectedByHand", steerings.WHY)
 
 
 async def test_what_is_open_is_named_for_no_exit_can_go_out(world: World, folder: Path) -> None:
     world.take(scheduler_manifest(), strategy_manifest())
     await world.hold()
-    async with linked(world, folder, FakeGateway()) as (broker, connection):
+    async with linked(world, folder, FakeGateway()) as (broker, steering):
         await until(lambda: broker.is_connected)
-        said = await connection.disconnect()
+        said = await steering.disconnect()
         assert said.message == (
             "Disconnected from gw:4002: nothing is opened, and no exit can go out, until it is connected again; "
             "of 1 open position(s), 0 have a stop that rests at the broker."
@@ -141,12 +141,12 @@ async def test_what_is_open_is_named_for_no_exit_can_go_out(world: World, folder
 async def test_an_order_that_waits_for_its_answer_is_waited_for_but_not_for_ever(
     world: World, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(steerings, "ANSWER_SECONDS", 0.05)
     world.take(scheduler_manifest(), strategy_manifest())
     await world.desk.place([make_intent()])
-    async with linked(world, folder, FakeGateway()) as (broker, connection):
+    async with linked(world, folder, FakeGateway()) as (broker, steering):
         await until(lambda: broker.is_connected)
-        leaving = asyncio.create_task(connection.disconnect())
+        leaving = asyncio.create_task(steering.disconnect())
         await asyncio.sleep(0.01)
         assert broker.is_connected
         assert world.gate.broker_released, "while it is waited for, nothing new goes out"
@@ -156,26 +156,26 @@ async def test_an_order_that_waits_for_its_answer_is_waited_for_but_not_for_ever
 
 async def test_a_disconnect_outlives_the_process_and_ends_by_a_connect_alone(world: World, folder: Path) -> None:
     gateway = FakeGateway()
-    async with linked(world, folder, gateway) as (broker, connection):
+    async with linked(world, folder, gateway) as (broker, steering):
         await until(lambda: broker.is_connected)
-        await connection.disconnect()
+        await steering.disconnect()
     world.gate.broker_released = False
     dialled = gateway.dialled
-    async with linked(world, folder, gateway) as (broker, connection):
+    async with linked(world, folder, gateway) as (broker, steering):
         await asyncio.sleep(0.1)
         assert (gateway.dialled, broker.link.reason) == (dialled, LinkReason.DISMISSED)
         assert world.gate.broker_released
-        said = await connection.connect(5.0)
+        said = await steering.connect(5.0)
         assert (said.connected, said.reason, said.message) == (True, "Connected", "Connected to gw:4002.")
         assert not world.gate.broker_released
         assert not (folder / KEPT).exists()
-        assert await connection.connect(0.0) == said, "asked twice, it is done once"
+        assert await steering.connect(0.0) == said, "asked twice, it is done once"
 
 
 async def test_a_gateway_that_is_away_is_said_after_the_wait(world: World, folder: Path) -> None:
     gateway = FakeGateway(refuse=[ConnectionRefusedError("refused") for _ in range(1000)])
-    async with linked(world, folder, gateway) as (_, connection):
-        said = await connection.connect(0.1)
+    async with linked(world, folder, gateway) as (_, steering):
+        said = await steering.connect(0.1)
         assert not said.connected
         assert said.message.startswith("Connecting to gw:4002: ")
 
@@ -186,15 +186,15 @@ async def test_a_folder_that_takes_no_file_does_not_keep_a_person_from_disconnec
     def full(path: Path) -> None:
         raise OSError("no space left on device")
 
-    async with linked(world, folder, FakeGateway()) as (broker, connection):
+    async with linked(world, folder, FakeGateway()) as (broker, steering):
         await until(lambda: broker.is_connected)
         monkeypatch.setattr(Path, "touch", full)
-        assert not (await connection.disconnect()).connected
+        assert not (await steering.disconnect()).connected
         assert not broker.is_connected
 
 
 async def test_a_link_that_is_up_and_not_heard_of_yet_is_no_reason_of_its_own(world: World, folder: Path) -> None:
-    async with linked(world, folder, FakeGateway()) as (broker, connection):
-        assert connection.standing() == ("NotTried", "not connected yet")
+    async with linked(world, folder, FakeGateway()) as (broker, steering):
+        assert steering.standing() == ("NotTried", "not connected yet")
         await until(lambda: broker.is_connected)
-        assert connection.standing()[0] == "Connecting"
+        assert steering.standing()[0] == "Connecting"

@@ -225,6 +225,11 @@ class Link:
         return self.server_lost_at is None
 
     @property
+    def has_socket(self) -> bool:
+        """Whether the gateway has answered the handshake of this connection."""
+        return self.phase in {Phase.SYNCHRONISING, Phase.CONNECTED}
+
+    @property
     def is_usable(self) -> bool:
         """Whether orders can be sent now."""
         return self.phase is Phase.CONNECTED and self.is_server_up and self.is_announced
@@ -260,12 +265,12 @@ def step(link: Link, event: Event, now: Moment, timing: Timing, jitter: float = 
             return replace(dismissed, why=why, due_at=float("inf"), attempts=0), actions
         case Recalled() if link.reason is Reason.DISMISSED:
             return Link(due_at=now.monotonic), ()
-        case ServerLost() if _has_socket(link):
+        case ServerLost() if link.has_socket:
             lost_at = now.monotonic if link.server_lost_at is None else link.server_lost_at
             lost = replace(link, server_lost_at=lost_at, is_resynchronising=False, is_announced=False)
             lost = replace(lost, reason=Reason.SERVER_LOST, why="IB Gateway has lost its connection to IBKR")
             return lost, ((Action.ANNOUNCE_DOWN,) if link.is_announced else ())
-        case ServerBack(data_lost) if _has_socket(link):
+        case ServerBack(data_lost) if link.has_socket:
             return _server_back(link, now, timing, data_lost)
         case ClientIdInUse() if link.phase is not Phase.WAITING:
             return _in_use(link, now, timing)
@@ -282,10 +287,6 @@ def wait_seconds(link: Link, now: Moment, timing: Timing) -> float:
     if link.asked_at is not None:
         due = min(due, link.asked_at + timing.silence)
     return max(0.0, due - now.monotonic)
-
-
-def _has_socket(link: Link) -> bool:
-    return link.phase in {Phase.SYNCHRONISING, Phase.CONNECTED}
 
 
 def _ticked(link: Link, now: Moment, timing: Timing, jitter: float) -> Step:

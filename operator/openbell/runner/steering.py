@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from openbell.brokers.ibkr.adapter import IBKRBroker
+from openbell.brokers.ibkr.connection import Connection
 from openbell.brokers.ibkr.supervision import Reason
 from openbell.runner.desk import Desk
 from openbell.runner.gate import Gate
@@ -25,11 +25,11 @@ KEPT = "disconnected"
 WHY = "disconnected by hand; POST /api/trading/ibkr/connect connects again"
 
 
-class Connection:
+class Steering:
     """What the link says, and what people ask of it. The gate is held before anything awaits."""
 
-    def __init__(self, broker: IBKRBroker, gate: Gate, desk: Desk, ledger: Ledger, folder: Path) -> None:
-        self._broker = broker
+    def __init__(self, connection: Connection, gate: Gate, desk: Desk, ledger: Ledger, folder: Path) -> None:
+        self._connection = connection
         self._gate = gate
         self._desk = desk
         self._ledger = ledger
@@ -41,7 +41,7 @@ class Connection:
         """Stay disconnected where a process before this one was told to be."""
         if self._kept.exists():
             self._gate.broker_released = True
-            self._broker.dismiss(WHY)
+            self._connection.dismiss(WHY)
 
     def note(self) -> None:
         """The link's state has changed."""
@@ -49,7 +49,7 @@ class Connection:
 
     def standing(self) -> tuple[str, str]:
         """Reason and why of a link that is not up, for a condition."""
-        link = self._broker.link
+        link = self._connection.link
         if link.reason is Reason.CONNECTED:
             return "Connecting", "the connection is being taken up"  # it is, and nobody has heard yet
         return link.reason.value, link.why
@@ -65,7 +65,7 @@ class Connection:
             except TimeoutError:
                 log.warning("connection.in-doubt", orders=self._desk.unanswered())
             finally:
-                self._broker.dismiss(WHY)
+                self._connection.dismiss(WHY)
         log.warning("connection.dismissed", positions=len(self._ledger.positions))
         return self._said(self._without_exits())
 
@@ -74,27 +74,27 @@ class Connection:
         async with self._steering:
             self._kept.unlink(missing_ok=True)
             self._gate.broker_released = False
-            self._broker.recall()
+            self._connection.recall()
         try:
             async with asyncio.timeout(wait_seconds):
-                while not self._broker.is_connected:
+                while not self._connection.is_connected:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            return self._said(f"Connecting to {self._broker.address}: {self._broker.link.why}.")
-        return self._said(f"Connected to {self._broker.address}.")
+            return self._said(f"Connecting to {self._connection.address}: {self._connection.link.why}.")
+        return self._said(f"Connected to {self._connection.address}.")
 
     def _said(self, message: str) -> ConnectionResult:
-        return ConnectionResult(self._broker.is_connected, self._broker.link.reason.value, message)
+        return ConnectionResult(self._connection.is_connected, self._connection.link.reason.value, message)
 
     def _without_exits(self) -> str:
         """What being disconnected means for what is open, in one sentence."""
         held = self._ledger.open_positions()
         resting = sum(self._desk.is_protected(position.position_id) for position in held)
         if not held:
-            return f"Disconnected from {self._broker.address}: nothing is opened until it is connected again."
+            return f"Disconnected from {self._connection.address}: nothing is opened until it is connected again."
         return (
-            f"Disconnected from {self._broker.address}: nothing is opened, and no exit can go out, until it is "
+            f"Disconnected from {self._connection.address}: nothing is opened, and no exit can go out, until it is "
             f"connected again; of {len(held)} open position(s), {resting} have a stop that rests at the broker."
         )
 
