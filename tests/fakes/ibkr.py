@@ -135,6 +135,11 @@ REQUESTS = {
     "reqAccountSummary",
     "cancelAccountSummary",
     "reqContractDetails",
+    "reqMarketDataType",
+    "reqMktData",
+    "cancelMktData",
+    "reqHistoricalData",
+    "cancelHistoricalData",
 }
 
 

@@ -175,7 +175,9 @@ class Connection:
         try:
             while True:
                 self._apply(supervision.Ticked())
-                due = min(self._owner.on_turn(), self.feed.on_turn())
+                due = min(
+                    self.feed.on_turn(), self._owner.on_turn()
+                )  # in this order: the one may need the other's answers
                 self._wake.clear()  # what was just done is not news, and an event that is set is waited for in no time
                 waits = supervision.wait_seconds(self.link, self._now(), self.settings.timing)
                 with suppress(TimeoutError):

@@ -15,7 +15,7 @@ from itertools import groupby
 
 import numpy as np
 
-from openbell.brokers.ibkr.history import DAY_SECONDS, Row, base_seconds, midnight
+from openbell.brokers.ibkr.history import DAY_SECONDS, Row, base_seconds, midnight, refusal
 from openbell.brokers.ibkr.supervision import EASTERN
 from openbell.domain.bars import Bar, BarSeries
 from openbell.market.calendar import RESOLUTION, AlwaysCalendar, SessionCalendar
@@ -88,7 +88,7 @@ class Grid:
 
 @dataclass(slots=True)
 class Series:
-    """The bars of one symbol and length. `base` is the length that IBKR is asked for.
+    """The bars of one symbol and length, made of bars of `base` seconds, which IBKR is asked for.
 
     `closed` are base bars that change no more, oldest first; `forming` is the one that may. `is_live`: IBKR tells of
     the newest ones as they come. `has_all`: IBKR has none that are older.
@@ -97,18 +97,19 @@ class Series:
     symbol: str
     bar_seconds: int
     grid: Grid
-    closed: list[Row] = field(default_factory=list)
-    forming: Row | None = None
+    base: int = field(init=False)
+    closed: list[Bar] = field(default_factory=list)
+    forming: Bar | None = None
     is_live: bool = False
     has_all: bool = False
+    _buckets: dict[datetime, tuple[datetime, datetime]] = field(default_factory=dict)
     _built: tuple[bool, BarSeries] | None = None  # of `closed`, with its last bar or without
 
-    @property
-    def base(self) -> int:
-        found = base_seconds(self.bar_seconds)
-        if found is None:
-            raise ValueError(f"there are no bars of {self.bar_seconds} s")
-        return found
+    def __post_init__(self) -> None:
+        base = base_seconds(self.bar_seconds)
+        if base is None:
+            raise ValueError(refusal(self.bar_seconds))
+        self.base = base
 
     @property
     def oldest(self) -> datetime | None:
@@ -136,15 +137,15 @@ class Series:
 
         Where it leaves a hole to what is known, that is given up, and asked for anew.
         """
-        known = self._ordered(rows)
+        bars = self._bars_of(rows)
         self.forming = None
-        if self.closed and known:
+        if self.closed and bars:
             newest = self.closed[-1]
-            meets = known[0].start <= newest.start
-            if not meets and self.grid.is_hole(self._end(newest), known[0].start):
+            meets = bars[0].start <= newest.start
+            if not meets and self.grid.is_hole(newest.end, bars[0].start):
                 self.closed.clear()
                 self.has_all = False
-        fresh = [row for row in known if not self.closed or row.start > self.closed[-1].start]
+        fresh = [bar for bar in bars if not self.closed or bar.start > self.closed[-1].start]
         if fresh:
             self.closed += fresh[:-1]
             self.forming = fresh[-1]
@@ -154,9 +155,8 @@ class Series:
     def paged(self, rows: Sequence[Row], now: datetime) -> None:
         """Older rows have come; none that are older: there are no more."""
         oldest = self.oldest
-        older = [
-            row for row in self._ordered(rows) if (oldest is None or row.start < oldest) and self._is_over(row, now)
-        ]
+        bars = (bar for bar in self._bars_of(rows) if oldest is None or bar.start < oldest)
+        older = [bar for bar in bars if self._is_over(bar, now)]
         self.has_all, self._built = not older, None
         self.closed[:0] = older
 
@@ -169,7 +169,7 @@ class Series:
                 return
             if row.start > self.forming.start:
                 self._close(self.forming)
-        self.forming = row
+        self.forming = self._bar(row)
         self.settle(now)
 
     def settle(self, now: datetime) -> None:
@@ -178,10 +178,6 @@ class Series:
             self._close(self.forming)
             self.forming = None
 
-    def _close(self, row: Row) -> None:
-        self.closed.append(row)
-        self._built = None
-
     def interrupted(self) -> None:
         """What comes next may have a gap to what came before: the bar that formed is not known to its end."""
         self.is_live = False
@@ -189,20 +185,26 @@ class Series:
 
     def trim(self, count: int) -> None:
         """Keep about `count` bars, and no fewer."""
-        keep = count * -(-self.bar_seconds // self.base)
+        keep = count * (self.bar_seconds // self.base)
         if len(self.closed) > 2 * keep + 100:
             del self.closed[: len(self.closed) - keep - 50]
+            self._buckets.clear()
             self.has_all, self._built = False, None
 
-    def _is_over(self, row: Row, now: datetime) -> bool:
-        return now >= self._end(row) + timedelta(seconds=self.final_seconds)
+    def _close(self, bar: Bar) -> None:
+        self.closed.append(bar)
+        self._built = None
 
-    def _ordered(self, rows: Sequence[Row]) -> list[Row]:
+    def _is_over(self, bar: Bar, now: datetime) -> bool:
+        return now >= bar.end + timedelta(seconds=self.final_seconds)
+
+    def _bars_of(self, rows: Sequence[Row]) -> list[Bar]:
         found = {row.start: row for row in rows if row.is_sane}
-        return [found[start] for start in sorted(found)]
+        return [self._bar(found[start]) for start in sorted(found)]
 
-    def _end(self, row: Row) -> datetime:
-        return self.grid.bucket(row.start, self.base)[1]
+    def _bar(self, row: Row) -> Bar:
+        end = self.grid.bucket(row.start, self.base)[1]
+        return Bar(self.symbol, row.start, end, row.open, row.high, row.low, row.close, row.volume)
 
     # --- bars out ----------------------------------------------------------------------------------------------------
 
@@ -212,7 +214,7 @@ class Series:
             if self.forming is not None:
                 return self.forming.start
             return now - timedelta(seconds=self.final_seconds)
-        return self._end(self.closed[-1]) if self.closed else None
+        return self.closed[-1].end if self.closed else None
 
     def missing_for(self, now: datetime) -> float | None:
         """Seconds until the newest bar that ended by `now` is known for certain, 0: it is; None: nobody can tell."""
@@ -227,21 +229,21 @@ class Series:
         known = self.known_until(now)
         is_whole = known is not None and bool(self.closed) and self._bucket(self.closed[-1])[1] <= known
         if self._built is None or self._built[0] != is_whole:
-            bars = (
-                [self._bar(row) for row in self.closed] if self.base == self.bar_seconds else self._composed(is_whole)
-            )
+            bars = self.closed if self.base == self.bar_seconds else self._composed(is_whole=is_whole)
             self._built = (is_whole, BarSeries.from_bars(self.symbol, self.bar_seconds, bars))
         return _until(self._built[1], now if until is None else until)
 
-    def _bucket(self, row: Row) -> tuple[datetime, datetime]:
-        return self.grid.bucket(row.start, self.bar_seconds)
+    def _bucket(self, bar: Bar) -> tuple[datetime, datetime]:
+        if self.base == self.bar_seconds:
+            return bar.start, bar.end
+        found = self._buckets.get(bar.start)
+        if found is None:
+            found = self._buckets[bar.start] = self.grid.bucket(bar.start, self.bar_seconds)
+        return found
 
-    def _bar(self, row: Row) -> Bar:
-        return Bar(self.symbol, row.start, self._end(row), row.open, row.high, row.low, row.close, row.volume)
-
-    def _composed(self, is_whole: bool) -> list[Bar]:
+    def _composed(self, *, is_whole: bool) -> list[Bar]:
         """Bars out of shorter ones: without the oldest where it may lack its beginning, and the newest its end."""
-        groups = [(bucket, tuple(rows)) for bucket, rows in groupby(self.closed, self._bucket)]
+        groups = [(bucket, tuple(bars)) for bucket, bars in groupby(self.closed, self._bucket)]
         if groups and not self.has_all and groups[0][1][0].start != groups[0][0][0]:
             del groups[0]
         if groups and not is_whole:
@@ -251,18 +253,20 @@ class Series:
                 self.symbol,
                 start,
                 end,
-                rows[0].open,
-                max(row.high for row in rows),
-                min(row.low for row in rows),
-                rows[-1].close,
-                sum(row.volume for row in rows),
+                bars[0].open,
+                max(bar.high for bar in bars),
+                min(bar.low for bar in bars),
+                bars[-1].close,
+                sum(bar.volume for bar in bars),
             )
-            for (start, end), rows in groups
+            for (start, end), bars in groups
         ]
 
 
 def _until(series: BarSeries, now: datetime) -> BarSeries:
     """Those that had ended by `now`."""
     stop = int(np.searchsorted(series.end, now.timestamp(), side="right"))
+    if stop == len(series):
+        return series
     columns = (series.end, series.open, series.high, series.low, series.close, series.volume)
     return BarSeries(series.symbol, series.bar_seconds, *(column[:stop] for column in columns))

@@ -110,4 +110,4 @@ class Patience:
         """Seconds that may be waited now."""
         if at >= self._began + self.again_after:
             self._began = at
-        return max(0.0, self._began + self.seconds - at)
+        return max(0.0, self.seconds - (at - self._began))
