@@ -14,6 +14,7 @@ import pytest
 from fakes.ibkr import FakeGateway
 from fakes.trading import World, scheduler_manifest, strategy_manifest, until
 from fakes.values import make_intent
+from openbell.brokers.base import ConnectionChanged
 from openbell.brokers.ibkr.account import Mode, Wanted
 from openbell.brokers.ibkr.adapter import IBKRBroker, Settings
 from openbell.brokers.ibkr.clientid import client_id_of
@@ -198,3 +199,29 @@ async def test_a_link_that_is_up_and_not_heard_of_yet_is_no_reason_of_its_own(wo
         assert steering.standing() == ("NotTried", "not connected yet")
         await until(lambda: broker.is_connected)
         assert steering.standing()[0] == "Connecting"
+
+
+# --- what the status says of it -------------------------------------------------------------------------------------
+
+
+def observed(world: World, kind: str) -> tuple[str, str, str]:
+    (found,) = [each for each in world.situation.refresh_conditions() if each.type == kind]
+    return found.status, found.reason, found.message
+
+
+async def test_the_status_says_in_one_word_and_one_sentence_why_there_is_no_connection(world: World) -> None:
+    world.take(scheduler_manifest(), strategy_manifest())
+    assert observed(world, "BrokerConnected") == ("True", "Connected", "the broker answers")
+    world.gate.lose_connection()
+    why = "the gateway still has a connection with our client id; it is waited for"
+    world.situation.link = lambda: ("ClientIdInUse", why)
+    assert observed(world, "BrokerConnected") == ("False", "ClientIdInUse", why)
+    assert observed(world, "BrokerInSync") == ("False", "Disconnected", f"nothing can be compared: {why}")
+    assert world.situation.why() == why
+
+
+async def test_a_broker_without_a_gateway_says_what_was_heard_last(world: World) -> None:
+    world.take(scheduler_manifest(), strategy_manifest())
+    world.comparison.on_connection(ConnectionChanged(False, "the venue is gone"))
+    assert observed(world, "BrokerConnected") == ("False", "Disconnected", "the venue is gone")
+    assert world.situation.why() == "the venue is gone"
