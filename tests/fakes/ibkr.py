@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 from openbell.brokers.ibkr.library import Library
 from openbell.brokers.ibkr.mapping import order_fields
+from openbell.domain.clock import SystemClock
 from openbell.domain.orders import Intent
 
 UNSET = 1.7976931348623157e308
@@ -80,6 +81,18 @@ def commission(exec_id: str = "0000e0d5.65f1.01.01", cost: float = 1.0) -> Any:
 def sent_order(intent: Intent, order_id: int = 1) -> Any:
     """What the adapter would hand over for this intent."""
     return order(**(order_fields(intent, intent.terms, ACCOUNT) | {"orderId": order_id, "permId": 0}), order_ref="")
+
+
+class SkippingClock(SystemClock):
+    """The machine's clock, some seconds ahead of itself."""
+
+    ahead = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.ahead)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
 
 
 @dataclass

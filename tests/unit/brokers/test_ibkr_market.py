@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fakes.ibkr import CLIENT, FakeGateway, contract
+from fakes.ibkr import CLIENT, FakeGateway, SkippingClock, contract
 from fakes.venues import intent
 from openbell.brokers.ibkr import desk
 from openbell.brokers.ibkr.account import Mode, Wanted
@@ -28,18 +28,6 @@ from openbell.market.calendar import calendar_for
 QUICK = Timing(handshake=1.0, synchronise=1.0, first_retry=0.02, longest_retry=0.1, client_id_retry=0.05, resets=())
 ALWAYS = calendar_for("Always")
 MINUTE = timedelta(minutes=1)
-
-
-class SkippingClock(SystemClock):
-    """The machine's clock, some seconds ahead of itself."""
-
-    ahead = 0.0
-
-    def now(self) -> datetime:
-        return super().now() + timedelta(seconds=self.ahead)
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead
 
 
 class World:
