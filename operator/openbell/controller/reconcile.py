@@ -167,7 +167,7 @@ class Reconciler:
     def _stall(self, name: Name, obj: Object, spec: SchedulerSpec) -> Cause | None:
         """What keeps a valid scheduler from having a runner."""
         metadata = obj["metadata"]
-        account = account_of(obj.get("spec") or {})
+        account = account_of(obj.get("spec") or {}, metadata["namespace"])
         for other in self._accounts.claim(name, account, metadata["creationTimestamp"], metadata["uid"]):
             self._wake(other)
         return stall_of(spec, account, self._accounts.holder_before(name), allow_live=self._settings.allow_live)

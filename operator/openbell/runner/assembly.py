@@ -101,7 +101,8 @@ def ground_of(control: Control) -> object:
     spec = control.spec
     if spec.market_data.type is MarketDataType.REPLAY:
         return manifest_of(control)
-    return (spec.broker, spec.market_data, spec.mode)
+    hours = (spec.market.calendar, spec.market.hours_only, spec.market.extra_closures, spec.market.early_closes)
+    return (spec.broker, spec.market_data, spec.mode, hours if needs_client(spec) else None)
 
 
 def prepare_site(control: Control, *, data: Path, datasets: Iterable[Path], stack: ExitStack) -> Site:

@@ -202,7 +202,7 @@ class Crew:
         if control is None:
             return
         if ground_of(control) != ground_of(self._control):
-            log.info("runner.restarting", why="the broker, the market data or the replay changed")
+            log.info("runner.restarting", why="the broker, the market data, their hours or the replay changed")
             self.end(Ending.RESTART)
             return
         self._control = control

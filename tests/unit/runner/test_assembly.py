@@ -17,7 +17,7 @@ from openbell.domain.clock import SystemClock
 from openbell.domain.errors import ManifestError
 from openbell.journal import GatewayClient
 from openbell.market.synthetic import SyntheticMarket
-from openbell.runner.assembly import Ground, Site, build_ground, prepare_site
+from openbell.runner.assembly import Ground, Site, build_ground, ground_of, prepare_site
 from openbell.runner.gateway import Client
 
 IBKR = {"broker": {"type": "IBKR", "ibkr": {"host": "gw", "account": "DU1"}}}
@@ -71,3 +71,11 @@ async def test_prices_of_a_gateway_are_traded_on_by_the_simulated_broker(folder:
 async def test_nobody_talks_to_a_gateway_without_a_client_id(folder: Path, spec: dict[str, Any]) -> None:
     with ExitStack() as stack, pytest.raises(ManifestError, match="who we are to it is not known"):
         ground(folder, stack, **spec)
+
+
+@pytest.mark.parametrize(("spec", "is_new"), [(IBKR, True), (DATA, True), ({}, False)])
+def test_other_hours_are_another_ground_where_prices_come_in_these_hours(spec: dict[str, Any], is_new: bool) -> None:
+    before = control_of(scheduler_manifest(**spec))
+    after = control_of(scheduler_manifest(market={"calendar": "XNYS"}, **spec))
+    assert (ground_of(before) != ground_of(after)) is is_new
+    assert ground_of(before) == ground_of(control_of(scheduler_manifest(minConfidence=0.9, **spec)))
