@@ -352,6 +352,16 @@ class FakeRunner:
     async def resume(self, wait_seconds: float) -> LifecycleResult:
         return self._change("resume", wait_seconds, paused=False)
 
+    async def resolve_order(self, order_ref: str, *, was_sent: bool) -> OrderView:
+        if self.fail is not None:
+            raise self.fail
+        found = next((each for each in self.view_orders if each.order_ref == order_ref), None)
+        if found is None:
+            raise NotThereError(f"Order {order_ref!r} is not under way.")
+        if found.state is not IntentState.DOUBTFUL:
+            raise NotAllowedError(f"Order {order_ref} is not in doubt.")
+        return replace(found, state=IntentState.CANCELLED if was_sent else IntentState.WITHDRAWN)
+
     async def connect_broker(self, wait_seconds: float) -> ConnectionResult:
         return self._connection("connect", wait_seconds, connected=True)
 

@@ -62,6 +62,9 @@ class Comparison:
         self._comparing = asyncio.Lock()
         self.answered = asyncio.Event()
         self.is_certain = False  # whether the broker has told of every order since the connection came up
+        self.doubtful: frozenset[str] = (
+            frozenset()
+        )  # long sent, and a complete answer of the broker says nothing certain
         self.accept: Callable[[Recovery], Recovery] = lambda found: found  # a person's word on what is lost
         self.on_connected: Callable[[], None] = lambda: None
         self.why = "not compared yet"
@@ -139,6 +142,9 @@ class Comparison:
             for fill in sorted(fills, key=lambda each: each.time):
                 await self._desk.on_fill(fill)
             killpoints.reach("comparison.applied")
+            settled = self._desk.handed_over_before(self._settled_at(question_at))
+            self.doubtful = frozenset() if found.unknown else settled & frozenset(found.doubtful)
+            self._metrics.orders_in_doubt.set(len(self.doubtful))
             if connection != self._connections:
                 return False  # what the connection before this one answered says nothing of what was missed between
             is_new = has_taken or self._desk.bookings != booked
@@ -176,7 +182,7 @@ class Comparison:
     async def _ask(self) -> Recovery:
         now = self._clock.now()
         # By when each has left, not by when it was decided: an exit may have waited for the first comparison since.
-        settled = self._desk.handed_over_before(max(self._connected_at, self._clock.monotonic() - SETTLING_SECONDS))
+        settled = self._desk.handed_over_before(self._settled_at(self._clock.monotonic()))
         orders = await self._broker.orders()
         fills = await self._broker.fills(self._fills_since(now))
         positions = await self._broker.positions()
@@ -191,6 +197,10 @@ class Comparison:
             settled=settled,
             in_flight=[flying.record for flying in self._desk.in_flight.values()],
         )
+
+    def _settled_at(self, asked_at: float) -> float:
+        """What was handed over before this had arrived when the broker was asked, if it ever has."""
+        return max(self._connected_at, asked_at - SETTLING_SECONDS)
 
     def _fills_since(self, now: datetime) -> datetime:
         """So far back that no fill of an open order is left out, however long the broker was away."""
@@ -211,12 +221,13 @@ class Comparison:
             return  # unknown changes nothing, and what is under way explains a difference: look again
         if found.unknown:
             self._not_in_sync("Unknown", f"the broker did not answer: {found.unknown[0]}")
-        elif found.differences and any(not difference.is_foreign for difference in found.differences):
-            difference = next(item for item in found.differences if not item.is_foreign)
-            self._not_in_sync(
-                "PositionMismatch",
-                f"the broker holds {difference.brokers:f} {difference.symbol} where we own {difference.ours:f}",
-            )
+        elif self.doubtful:
+            names = ", ".join(sorted(self.doubtful)[:3])
+            differs = _difference(found)
+            told = f"no final word of the broker on {names}" + (f", and {differs}" if differs else "")
+            self._not_in_sync("OrdersInDoubt", f"{told}; a person can settle it by openbell resolve")
+        elif _difference(found):
+            self._not_in_sync("PositionMismatch", _difference(found))
         elif found.doubtful or found.awaiting_fills:
             names = ", ".join((*found.doubtful, *found.awaiting_fills)[:3])
             self._not_in_sync("OrdersInDoubt", f"no final word of the broker on {names}")
@@ -267,3 +278,11 @@ class Comparison:
         if isinstance(answer, Unknown):
             return answer
         return {item.symbol: item.quantity for item in (answer.value if isinstance(answer, Value) else ())}
+
+
+def _difference(found: Recovery) -> str:
+    """The first position that the broker holds otherwise than we do, in one clause; empty where there is none."""
+    for item in found.differences:
+        if not item.is_foreign:
+            return f"the broker holds {item.brokers:f} {item.symbol} where we own {item.ours:f}"
+    return ""

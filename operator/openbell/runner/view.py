@@ -243,6 +243,16 @@ class View:
     async def orders(self, limit: int) -> Sequence[OrderView]:
         return [order_view(record) for record in await self.journal.orders(limit)]
 
+    async def resolve_order(self, order_ref: str, *, was_sent: bool) -> OrderView:
+        comparison = self.situation.comparison
+        if order_ref not in self.situation.desk.in_flight:
+            raise NotThereError(f"Order {order_ref!r} is not under way; GET /api/orders lists the newest.")
+        if order_ref not in comparison.doubtful:
+            raise NotAllowedError(f"Order {order_ref} is not in doubt: the broker's own word on it counts.")
+        record = await self.situation.desk.resolve(order_ref, was_sent=was_sent, by=BY_REST)
+        comparison.ask()
+        return order_view(record)
+
     async def decisions(self, query: DecisionQuery) -> Sequence[Run]:
         if self.recorder is None:
             raise JournalError("this runner keeps no decision trail")

@@ -76,6 +76,10 @@ class RunnerView(Protocol):
         """The newest orders, newest first."""
         ...
 
+    async def resolve_order(self, order_ref: str, *, was_sent: bool) -> OrderView:
+        """A person's word on an order in doubt. NotAllowedError where the broker's own word counts, NotThereError."""
+        ...
+
     async def money(self) -> MoneyView:
         """Cash, fees and profit; what only the journal says is None while it cannot be read."""
         ...

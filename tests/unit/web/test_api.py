@@ -15,6 +15,7 @@ import pytest
 
 from fakes import runner_view as fake
 from openbell.domain.errors import ClusterError, JournalError, NotAllowedError
+from openbell.domain.orders import IntentState
 from openbell.domain.reasons import ExitReason, Reason
 from openbell.domain.state import TradingState
 from openbell.domain.statistics import Counters
@@ -482,6 +483,20 @@ async def test_a_broker_without_a_gateway_is_a_conflict() -> None:
     async with client(runner) as api:
         answer = await api.post("/api/trading/ibkr/connect")
     assert (answer.status_code, answer.json()["status"]) == (409, "error")
+
+
+async def test_a_persons_word_on_an_order_in_doubt_needs_the_token_and_is_one_of_two() -> None:
+    doubtful = fake.order(order_ref="ob1.abcd.1", state=IntentState.DOUBTFUL)
+    runner, write = fake.FakeRunner(view_orders=(doubtful,)), {"authorization": f"Bearer {TOKEN}"}
+    path = "/api/orders/ob1.abcd.1/resolve"
+    async with client(runner, TOKEN) as api:
+        assert (await api.post(path, json={"as": "lost"})).status_code == 401
+        lost = await api.post(path, json={"as": "lost"}, headers=write)
+        wrong = [await api.post(path, json=body, headers=write) for body in ({"as": "maybe"}, {}, {"outcome": "lost"})]
+        missing = await api.post("/api/orders/ob1.abcd.9/resolve", json={"as": "sent"}, headers=write)
+    assert (lost.status_code, lost.json()["order"]["state"]) == (200, "Withdrawn")
+    assert [answer.status_code for answer in wrong] == [422, 422, 422]
+    assert missing.status_code == 404
 
 
 @pytest.mark.parametrize("path", WRITES)
