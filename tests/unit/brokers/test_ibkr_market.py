@@ -353,6 +353,15 @@ async def test_after_1101_everything_is_subscribed_to_again(world: World) -> Non
         assert world.asked("cancelMktData") == [], "there is nothing to be cancelled"
 
 
+async def test_while_ibkr_is_away_no_bar_is_closed_by_the_clock_alone(world: World) -> None:
+    async with running(world):
+        await settled(world)
+        world.error(-1, 1100, "Connectivity between IBKR and Trader Workstation has been lost.")
+        assert isinstance(await bars(world), Value), "what had closed before is known"
+        world.clock.ahead += 70
+        assert "lost its connection to IBKR" in why(await bars(world)), "and nobody knows what closed since"
+
+
 async def test_after_1102_prices_stay_subscribed_and_bars_are_looked_at_for_gaps(world: World) -> None:
     async with running(world):
         await settled(world)
@@ -414,6 +423,37 @@ async def test_bars_that_are_busted_are_asked_for_at_once(world: World) -> None:
         await until(lambda: len(world.asked("reqHistoricalData")) == 2)
         assert isinstance(await bars(world), Value)
         assert len(world.out("bars")) == 1
+
+
+async def test_older_bars_that_were_asked_for_before_a_renewal_are_not_joined_to_it(world: World) -> None:
+    """There may be a hole between them: what was known before is given up where the answer does not meet it."""
+    history = world.gateway.answers["reqHistoricalData"]
+    pages: list[tuple[Any, ...]] = []
+
+    def late(callbacks: Any, arguments: tuple[Any, ...]) -> None:
+        if arguments[2]:
+            pages.append(arguments)
+        else:
+            history(callbacks, arguments)
+
+    world.count = 30
+    world.newest = world.minute() - 120 * MINUTE
+    world.gateway.answers["reqHistoricalData"] = late
+    async with running(world):
+        world.market._bars_patience.seconds = 0.05
+        assert isinstance(await bars(world, 50), Unknown)
+        await until(lambda: len(pages) == 1)
+        world.newest = None
+        (number,) = world.out("bars")
+        world.error(number, 10225, "Bust event occurred, current subscription is deactivated.")
+        await until(lambda: len(pages) == 2)
+        history(world.callbacks, pages[0])
+        assert world.asked("cancelHistoricalData")[-1] == (pages[0][0],)
+        history(world.callbacks, pages[1])
+        await until_value(lambda: bars(world, 50))
+        answer = await bars(world, 50)
+        assert isinstance(answer, Value)
+        assert set((answer.value.end[1:] - answer.value.end[:-1]).tolist()) == {60.0}
 
 
 async def test_a_pacing_violation_keeps_the_next_request_back_for_a_minute(world: World) -> None:

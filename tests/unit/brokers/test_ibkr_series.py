@@ -151,6 +151,16 @@ def test_what_was_given_stays_as_it_was() -> None:
     assert found.bars(now).volume.tolist() == [10.0] * 4
 
 
+def test_a_word_on_a_bar_that_comes_after_it_was_closed_is_passed_over() -> None:
+    now = OPEN + 2 * MINUTE + FINAL
+    found = live(minutes(OPEN, 2), now)
+    assert len(found.bars(now)) == 2
+    found.grown(row(OPEN + MINUTE, 55.0), now)
+    found.grown(row(OPEN, 55.0), now)
+    found.grown(row(OPEN + 2 * MINUTE), now)
+    assert found.bars(now).close.tolist() == [100.0, 101.0]
+
+
 def test_after_an_interruption_the_bar_that_formed_is_taken_from_the_next_answer() -> None:
     now = OPEN + 2 * MINUTE + timedelta(seconds=30)
     found = live(minutes(OPEN, 3), now)
