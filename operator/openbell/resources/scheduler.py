@@ -42,7 +42,7 @@ class SchedulerSpec(Model):
             field_path=".mode",
         ),
         Rule(
-            cel="!(self.broker.type == 'IBKR' && self.marketData.type != 'Broker')",
+            cel="!(self.broker.type == 'IBKR' && self.marketData.type in ['Synthetic', 'Replay', 'IBKR'])",
             message="spec.marketData.type must be Broker when spec.broker.type is IBKR",
             check=lambda spec: (
                 spec.broker.type is not BrokerType.IBKR or spec.market_data.type is MarketDataType.BROKER

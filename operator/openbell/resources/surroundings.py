@@ -255,7 +255,7 @@ class MarketDataSpec(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="!(self.type != 'Replay' && has(self.replay))",
+            cel="!(self.type in ['Broker', 'Synthetic', 'IBKR'] && has(self.replay))",
             message="spec.marketData.replay is only allowed when spec.marketData.type is Replay",
             check=lambda data: data.type is MarketDataType.REPLAY or data.replay is None,
             field_path=".replay",
@@ -269,7 +269,7 @@ class MarketDataSpec(Model):
             reason="FieldValueRequired",
         ),
         Rule(
-            cel="!(self.type != 'IBKR' && has(self.ibkr))",
+            cel="!(self.type in ['Broker', 'Synthetic', 'Replay'] && has(self.ibkr))",
             message="spec.marketData.ibkr is only allowed when spec.marketData.type is IBKR",
             check=lambda data: data.type is MarketDataType.IBKR or data.ibkr is None,
             field_path=".ibkr",
