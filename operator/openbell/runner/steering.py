@@ -58,6 +58,7 @@ class Steering:
         """Let no entry out any more, wait a moment for what is unanswered, and hang up. It may be asked for twice."""
         self._gate.broker_released = True
         async with self._steering:
+            self._gate.broker_released = True  # a connect may have come in between
             self._keep()
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):

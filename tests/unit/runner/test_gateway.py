@@ -173,6 +173,19 @@ async def test_a_disconnect_outlives_the_process_and_ends_by_a_connect_alone(wor
         assert await steering.connect(0.0) == said, "asked twice, it is done once"
 
 
+async def test_the_last_word_counts_whatever_was_still_under_way(world: World, folder: Path) -> None:
+    world.take(scheduler_manifest(), strategy_manifest())
+    async with linked(world, folder, FakeGateway()) as (broker, steering):
+        await until(lambda: broker.is_connected)
+        await steering.disconnect()
+        said = await asyncio.gather(steering.connect(0.0), steering.disconnect())
+        assert said[1].reason == "DisconnectedByHand"
+        assert world.gate.broker_released
+        assert (folder / KEPT).exists()
+        await asyncio.sleep(0.1)
+        assert not broker.is_connected
+
+
 async def test_a_gateway_that_is_away_is_said_after_the_wait(world: World, folder: Path) -> None:
     gateway = FakeGateway(refuse=[ConnectionRefusedError("refused") for _ in range(1000)])
     async with linked(world, folder, gateway) as (_, steering):
