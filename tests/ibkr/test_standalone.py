@@ -24,7 +24,7 @@ import yaml
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "ibkr-simulated.yaml"
 SCENARIO = {"accounts": ["DU1000001"], "startingCash": "100000", "volatility": 20}
-SECONDS = 90.0  # a bound for a machine under load, not a time that anything takes
+SECONDS = 240.0  # a bound for a machine under load, not a time that anything takes
 Json = dict[str, Any]
 
 
@@ -45,16 +45,22 @@ class Place:
     runner: subprocess.Popen[bytes] | None = None
     starts: int = 0
 
-    def start(self) -> None:
-        self.starts += 1
+    @property
+    def address(self) -> Json:
         host, _, port = self.gateway.rpartition(":")
+        return {"host": host, "port": int(port)}
+
+    def write(self, **spec: Any) -> None:
+        """The example's manifest, with what is given in the scheduler's spec."""
         documents = list(yaml.safe_load_all(EXAMPLE.read_text(encoding="utf-8")))
         (scheduler,) = [each for each in documents if each["kind"] == "TradingScheduler"]
-        scheduler["spec"]["broker"]["ibkr"] |= {"host": host, "port": int(port)}
-        scheduler["spec"]["stopPolicy"] = {"positions": "Flatten"}
+        scheduler["spec"]["broker"]["ibkr"] |= self.address
+        scheduler["spec"] |= spec
+        (self.folder / "manifest.yaml").write_text(yaml.safe_dump_all(documents), encoding="utf-8")
+
+    def start(self) -> None:
+        self.starts += 1
         manifest = self.folder / "manifest.yaml"
-        if not manifest.exists():
-            manifest.write_text(yaml.safe_dump_all(documents), encoding="utf-8")
         with (self.folder / f"run-{self.starts}.log").open("wb") as log:
             arguments = ["run", str(manifest), "--data", str(self.folder / "data"), "--port", str(self.port)]
             self.runner = subprocess.Popen(
@@ -142,8 +148,9 @@ def is_in_sync(status: Json) -> bool:
     return bool(status["ibkr_connected"]) and said["BrokerInSync"] == "True"
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_it_buys_and_exits_and_sends_nothing_twice_whatever_ends(place: Place) -> None:
+    place.write(stopPolicy={"positions": "Flatten"})
     place.start()
     first = place.until(
         lambda status: status["stats"]["trades_executed"] and status["stats"]["exits_executed"], "a trade and its exit"
@@ -169,7 +176,7 @@ def test_it_buys_and_exits_and_sends_nothing_twice_whatever_ends(place: Place) -
     # A person disconnects, which a restart does not undo.
     left = place.ask("trading/ibkr/disconnect", "POST")
     assert (left["ibkr_connected"], left["reason"]) == (False, "DisconnectedByHand")
-    assert place.control(do="sessions") == []
+    place.until(lambda _: place.control(do="sessions") == [], "the gateway sees that nobody is connected")
     place.end(signal.SIGTERM)
     place.start()
     away = place.until(lambda status: not status["ibkr_connected"] and status["leading"], "the API")
@@ -196,3 +203,19 @@ def test_it_buys_and_exits_and_sends_nothing_twice_whatever_ends(place: Place) -
     assert sorted(kept.values()) == sorted(made.values()), "what the gateway executed is what the journal has booked"
     assert len(kept) >= 4
     assert place.control(do="positions") == []
+
+
+@pytest.mark.timeout(500)
+def test_prices_of_a_gateway_can_be_traded_without_sending_it_an_order(place: Place) -> None:
+    place.write(broker={"type": "Simulated"}, marketData={"type": "IBKR", "ibkr": place.address})
+    place.start()
+    status = place.until(
+        lambda status: status["stats"]["trades_executed"] and status["stats"]["exits_executed"], "a trade and its exit"
+    )
+    assert (status["broker_type"], status["market_data"]) == ("Simulated", "IBKR")
+    assert place.control(do="sessions") == [place.client()[0]]
+    assert place.control(do="orders") == []
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        place.ask("trading/ibkr/disconnect", "POST")
+    assert refused.value.code == 409
+    refused.value.close()
