@@ -193,6 +193,18 @@ async def test_a_bar_that_ended_a_moment_ago_is_waited_for(world: World) -> None
         assert (answer.value.last_end, answer.value.close[-1]) == (begun + MINUTE, 104.0)
 
 
+async def test_what_waits_in_the_socket_is_heard_before_a_bar_is_judged_by_the_clock(world: World) -> None:
+    async with running(world):
+        await bars(world)
+        begun, (number,), loop = world.minute(), world.out("bars"), asyncio.get_running_loop()
+        world.clock.ahead += 70
+        loop.call_soon(world.tell_bar, number, begun, 103.0)
+        loop.call_soon(world.tell_bar, number, begun + MINUTE)
+        answer = await bars(world)
+        assert isinstance(answer, Value)
+        assert (answer.value.last_end, answer.value.close[-1]) == (begun + MINUTE, 103.0)
+
+
 async def test_older_bars_are_asked_for_page_by_page_until_there_are_enough(world: World) -> None:
     async with running(world):
         answer = await bars(world, 1_000)

@@ -325,14 +325,14 @@ class Desk:
             (feed.page_rows if number == feed.page else feed.rows).append(row_of(bar))
 
     def on_bars_end(self, number: int) -> None:
-        feed, now = self._feed_of(number), self._clock.now()
+        feed = self._feed_of(number)
         if feed is None:
             return
         if number == feed.page:
-            feed.series.paged(feed.page_rows, now)
+            feed.series.paged(feed.page_rows, self._clock.now())
             self._page_is_over(feed)
         else:
-            feed.series.answered(feed.rows, now)
+            feed.series.answered(feed.rows)
             feed.rows.clear()
             feed.subscription.heard(self._clock.monotonic())
         self._tell()
@@ -344,7 +344,7 @@ class Desk:
             return
         before = feed.series.newest
         feed.subscription.heard(self._clock.monotonic())
-        feed.series.grown(row_of(bar), self._clock.now())
+        feed.series.grown(row_of(bar))
         if feed.series.newest != before:
             feed.series.trim(feed.count)
             self._tell()
