@@ -36,6 +36,7 @@ class World:
     def __init__(self) -> None:
         self.gateway = FakeGateway()
         self.clock = SkippingClock()
+        self.clock.ahead += 60.5 - self.clock.now().timestamp() % 60  # a minute has just begun
         self.market: IBKRMarket
         self.broker: IBKRBroker
         self.count = 390  # of bars that an answer has
@@ -191,6 +192,18 @@ async def test_a_bar_that_ended_a_moment_ago_is_waited_for(world: World) -> None
         answer = await asking
         assert isinstance(answer, Value)
         assert (answer.value.last_end, answer.value.close[-1]) == (begun + MINUTE, 104.0)
+
+
+async def test_what_waits_in_the_socket_is_heard_before_a_bar_is_judged_by_the_clock(world: World) -> None:
+    async with running(world):
+        await bars(world)
+        begun, (number,), loop = world.minute(), world.out("bars"), asyncio.get_running_loop()
+        world.clock.ahead += 70
+        loop.call_soon(world.tell_bar, number, begun, 103.0)
+        loop.call_soon(world.tell_bar, number, begun + MINUTE)
+        answer = await bars(world)
+        assert isinstance(answer, Value)
+        assert dict(zip(answer.value.end, answer.value.close, strict=True))[(begun + MINUTE).timestamp()] == 103.0
 
 
 async def test_older_bars_are_asked_for_page_by_page_until_there_are_enough(world: World) -> None:
@@ -482,6 +495,23 @@ async def test_a_pacing_violation_of_history_keeps_no_order_back(world: World) -
         world.error(number, 162, "Historical data request pacing violation")
         world.broker.send(intent("ob1.a.1"))
         assert len(world.gateway.placed()) == 1
+
+
+async def test_a_bar_before_whose_end_nothing_was_heard_is_asked_for_and_not_closed_by_the_clock(world: World) -> None:
+    """A subscription that died says nothing, as a stock that does not trade: what it came to is history's to say."""
+    async with running(world):
+        await bars(world)
+        begun = world.minute()
+        world.newest = begun
+        world.clock.ahead += (begun + MINUTE - world.clock.now()).total_seconds() + 1.2
+        world.callbacks.tcpDataArrived()
+        await until(lambda: len(world.asked("reqHistoricalData")) == 2)
+        answer = await bars(world)
+        assert isinstance(answer, Value)
+        assert answer.value.last_end == begun + MINUTE
+        world.clock.ahead += 10
+        assert isinstance(await bars(world), Value)
+        assert len(world.asked("reqHistoricalData")) == 2, "once a bar"
 
 
 async def test_a_series_that_falls_silent_while_the_market_trades_is_asked_for_again(world: World) -> None:

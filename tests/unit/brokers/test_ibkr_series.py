@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from openbell.brokers.ibkr.history import DAY_SECONDS, Row, midnight
 from openbell.brokers.ibkr.series import DAY_FINAL_SECONDS, FINAL_SECONDS, Grid, Series
+from openbell.domain.bars import BarSeries
 from openbell.market.calendar import RESOLUTION, calendar_for
 
 XNYS, ALWAYS = calendar_for("XNYS"), calendar_for("Always")
@@ -37,12 +38,18 @@ def series(seconds: int = 60, grid: Grid = HOURS) -> Series:
 
 def live(rows: list[Row], now: datetime, seconds: int = 60, grid: Grid = HOURS) -> Series:
     found = series(seconds, grid)
-    found.answered(rows, now)
+    found.answered(rows)
+    found.settle(now)
     return found
 
 
+def bars(found: Series, now: datetime) -> BarSeries:
+    found.settle(now)
+    return found.bars(now)
+
+
 def ends(found: Series, now: datetime) -> list[datetime]:
-    return [datetime.fromtimestamp(end, UTC) for end in found.bars(now).end]
+    return [datetime.fromtimestamp(end, UTC) for end in bars(found, now).end]
 
 
 # --- the grid -------------------------------------------------------------------------------------------------------
@@ -112,18 +119,18 @@ def test_the_bar_that_forms_is_not_given_until_the_next_one_begins() -> None:
     now = OPEN + 3 * MINUTE + timedelta(seconds=1)
     found = live(minutes(OPEN, 3), now)
     assert ends(found, now) == [OPEN + MINUTE, OPEN + 2 * MINUTE], "the third ended a second ago and may change yet"
-    found.grown(row(OPEN + 2 * MINUTE, 77.0), now)
-    found.grown(row(OPEN + 3 * MINUTE), now)
+    found.grown(row(OPEN + 2 * MINUTE, 77.0))
+    found.grown(row(OPEN + 3 * MINUTE))
     assert ends(found, now)[-1] == OPEN + 3 * MINUTE
-    assert found.bars(now).close[-1] == 77.0
+    assert bars(found, now).close[-1] == 77.0
 
 
 def test_a_bar_after_which_nothing_was_traded_is_over_some_seconds_after_its_end() -> None:
     end = OPEN + 3 * MINUTE
     found = live(minutes(OPEN, 3), end)
     assert found.missing_for(end) == FINAL_SECONDS
-    assert len(found.bars(end + FINAL - timedelta(milliseconds=1))) == 2
-    assert len(found.bars(end + FINAL)) == 3
+    assert len(bars(found, end + FINAL - timedelta(milliseconds=1))) == 2
+    assert len(bars(found, end + FINAL)) == 3
     assert found.missing_for(end + FINAL) == 0.0
 
 
@@ -136,7 +143,7 @@ def test_a_bar_of_a_day_is_over_a_quarter_of_an_hour_after_the_close() -> None:
 def test_a_clock_of_ours_that_is_behind_never_gives_a_bar_before_its_end() -> None:
     now = OPEN + 3 * MINUTE - timedelta(seconds=1)
     found = live(minutes(OPEN, 3), now)
-    found.grown(row(OPEN + 3 * MINUTE), now)
+    found.grown(row(OPEN + 3 * MINUTE))
     assert ends(found, now)[-1] == OPEN + 2 * MINUTE
     assert ends(found, now + timedelta(seconds=1))[-1] == OPEN + 3 * MINUTE
 
@@ -144,43 +151,52 @@ def test_a_clock_of_ours_that_is_behind_never_gives_a_bar_before_its_end() -> No
 def test_what_was_given_stays_as_it_was() -> None:
     now = OPEN + 5 * MINUTE
     found = live(minutes(OPEN, 5), now)
-    before = found.bars(now).close.tolist()
-    found.grown(row(OPEN + MINUTE, 55.0), now)
-    found.answered([replace(each, volume=99.0) for each in minutes(OPEN, 5)], now)
-    assert found.bars(now).close.tolist() == before
-    assert found.bars(now).volume.tolist() == [10.0] * 4
+    before = bars(found, now).close.tolist()
+    found.grown(row(OPEN + MINUTE, 55.0))
+    found.answered([replace(each, volume=99.0) for each in minutes(OPEN, 5)])
+    assert bars(found, now).close.tolist() == before
+    assert bars(found, now).volume.tolist() == [10.0] * 4
+
+
+def test_words_that_waited_in_the_socket_are_all_heard_before_a_bar_is_over() -> None:
+    """This process stood still for a minute: the first of the words is as late as the last, and not the last."""
+    found = live(minutes(OPEN, 2), OPEN + 2 * MINUTE)
+    for close in (41.0, 42.0, 43.0):
+        found.grown(row(OPEN + MINUTE, close))
+    found.settle(OPEN + 3 * MINUTE)
+    assert found.bars(OPEN + 3 * MINUTE).close[-1] == 43.0
 
 
 def test_a_word_on_a_bar_that_comes_after_it_was_closed_is_passed_over() -> None:
     now = OPEN + 2 * MINUTE + FINAL
     found = live(minutes(OPEN, 2), now)
-    assert len(found.bars(now)) == 2
-    found.grown(row(OPEN + MINUTE, 55.0), now)
-    found.grown(row(OPEN, 55.0), now)
-    found.grown(row(OPEN + 2 * MINUTE), now)
-    assert found.bars(now).close.tolist() == [100.0, 101.0]
+    assert len(bars(found, now)) == 2
+    found.grown(row(OPEN + MINUTE, 55.0))
+    found.grown(row(OPEN, 55.0))
+    found.grown(row(OPEN + 2 * MINUTE))
+    assert bars(found, now).close.tolist() == [100.0, 101.0]
 
 
 def test_after_an_interruption_the_bar_that_formed_is_taken_from_the_next_answer() -> None:
     now = OPEN + 2 * MINUTE + timedelta(seconds=30)
     found = live(minutes(OPEN, 3), now)
     found.interrupted()
-    found.grown(row(OPEN + 2 * MINUTE, 1.0), now)
+    found.grown(row(OPEN + 2 * MINUTE, 1.0))
     later = OPEN + 3 * MINUTE
     assert found.missing_for(later) is None, "nobody can tell what the third minute came to"
-    found.answered([row(OPEN + MINUTE), row(OPEN + 2 * MINUTE, 42.0), row(later)], later)
-    assert found.bars(later).close.tolist() == [100.0, 101.0, 42.0]
+    found.answered([row(OPEN + MINUTE), row(OPEN + 2 * MINUTE, 42.0), row(later)])
+    assert bars(found, later).close.tolist() == [100.0, 101.0, 42.0]
 
 
 def test_an_answer_that_leaves_a_hole_starts_anew_and_one_over_night_does_not() -> None:
     yesterday = minutes(BEFORE - 3 * MINUTE, 3)
     found = live(yesterday, BEFORE + MINUTE)
     found.interrupted()
-    found.answered(minutes(OPEN, 2), OPEN + MINUTE + FINAL)
-    assert len(found.bars(OPEN + MINUTE + FINAL)) == 4
+    found.answered(minutes(OPEN, 2))
+    assert len(bars(found, OPEN + MINUTE + FINAL)) == 4
     found.interrupted()
     now = OPEN + 31 * MINUTE
-    found.answered(minutes(OPEN + 29 * MINUTE, 2), now)
+    found.answered(minutes(OPEN + 29 * MINUTE, 2))
     assert ends(found, now) == [OPEN + 30 * MINUTE]
     assert not found.has_all
 
@@ -199,7 +215,7 @@ def test_bars_that_cannot_be_are_passed_over() -> None:
     now = OPEN + 4 * MINUTE
     wrong = replace(row(OPEN + MINUTE), low=-1.0)
     found = live([row(OPEN), wrong, row(OPEN + 2 * MINUTE), row(OPEN + 3 * MINUTE)], now)
-    found.grown(replace(row(OPEN + 3 * MINUTE), high=0.0), now)
+    found.grown(replace(row(OPEN + 3 * MINUTE), high=0.0))
     assert ends(found, now) == [OPEN + MINUTE, OPEN + 3 * MINUTE]
 
 
@@ -221,7 +237,7 @@ def test_hours_are_made_from_the_open_and_the_last_one_ends_with_the_session() -
     now = CLOSE + MINUTE
     found = live(halves(OPEN, 13), now, 3_600)
     found.has_all = True
-    made = found.bars(now)
+    made = bars(found, now)
     assert ends(found, now) == [OPEN + 60 * MINUTE * n for n in range(1, 7)] + [CLOSE]
     assert made.open.tolist() == [100.0] * 7
     assert made.close.tolist() == [101.0, 103.0, 105.0, 107.0, 109.0, 111.0, 112.0]
@@ -232,7 +248,7 @@ def test_an_hour_that_may_lack_its_beginning_or_its_end_is_not_given() -> None:
     now = OPEN + 90 * MINUTE + FINAL
     found = live(halves(OPEN + 30 * MINUTE, 2), now, 3_600)
     assert ends(found, now) == []
-    found.answered(halves(OPEN + 30 * MINUTE, 4), OPEN + 121 * MINUTE)
+    found.answered(halves(OPEN + 30 * MINUTE, 4))
     assert ends(found, OPEN + 121 * MINUTE) == [OPEN + 120 * MINUTE]
     found.paged([row(OPEN)], OPEN + 121 * MINUTE)
     assert ends(found, OPEN + 121 * MINUTE) == [OPEN + 60 * MINUTE, OPEN + 120 * MINUTE]
@@ -242,7 +258,7 @@ def test_an_hour_is_whole_once_its_last_part_is_over() -> None:
     end = OPEN + 60 * MINUTE
     found = live(halves(OPEN, 2), end, 3_600)
     assert ends(found, end) == []
-    found.grown(row(end), end + timedelta(seconds=1))
+    found.grown(row(end))
     assert ends(found, end + timedelta(seconds=1)) == [end]
 
 
@@ -275,24 +291,24 @@ def test_whatever_is_told_and_lost_the_bars_are_the_markets_own(steps: list[tupl
         while now < until:
             now = min(until, now + timedelta(seconds=5))  # IBKR tells of a bar that grows every five seconds
             for start in begun(min(now, CLOSE))[-2:]:
-                found.grown(at(start, now), now)
+                found.grown(at(start, now))
         starts = begun(min(now, CLOSE))
         match what:
             case "tell":
                 for start in starts[-3:]:
-                    found.grown(at(start, now), now)
+                    found.grown(at(start, now))
             case "cut":
                 found.interrupted()
             case "answer":
-                found.answered([at(start, now) for start in starts[-1 - amount % 40 :]], now)
+                found.answered([at(start, now) for start in starts[-1 - amount % 40 :]])
             case "page" if found.oldest is not None:
                 older = [start for start in starts if start < found.oldest]
                 found.paged([at(start, now) for start in older[-1 - amount % 40 :]], now)
-        bars = found.bars(now)
-        told = [datetime.fromtimestamp(end, UTC) for end in bars.end]
+        made = bars(found, now)
+        told = [datetime.fromtimestamp(end, UTC) for end in made.end]
         assert all(earlier < later for earlier, later in pairwise(told))
         assert all(end <= now for end in told)
-        for end, high, volume in zip(told, bars.high, bars.volume, strict=True):
+        for end, high, volume in zip(told, made.high, made.volume, strict=True):
             start = HOURS.bucket(end - timedelta(seconds=1), seconds)[0]
             length = (end - start).total_seconds()
             assert volume == length, "a bar is whole"

@@ -38,6 +38,8 @@ MOST_PAGES = 20
 """Requests for older bars of one series; what is older yet is not needed by anybody."""
 LINE_RULES = Rules(idle=120.0, answer=20.0, quiet=0.75 * STALE_SECONDS)
 SERIES_RULES = Rules(idle=1_800.0, answer=30.0, quiet=60.0)
+SILENT_SECONDS = 20.0
+"""A bar of a minute or more is asked for where nothing was heard for so long before its end: the word may be lost."""
 SPARE_SECONDS = 10.0
 """A line that nobody has asked for so long gives way to another symbol."""
 DOUBT_SECONDS = 5.0
@@ -45,6 +47,7 @@ DOUBT_SECONDS = 5.0
 SETTLE_SECONDS = 1.0
 """And how long after the last such word bars are asked for again: farms come and go several at a time."""
 TURN_SECONDS = 1.0
+MINUTE_SECONDS = 60
 NO_DATA = "returned no data"
 NOTES = frozenset({10090, 10091, 10167})
 """Words on a subscription that goes on: delayed data comes, or a part of what was asked for does not."""
@@ -77,6 +80,13 @@ class Feed:
     def base_count(self) -> int:
         """How many base bars the bars come to that are wanted."""
         return self.count * (self.series.bar_seconds // self.series.base)
+
+    def fell_silent(self, at: float, now: datetime) -> bool:
+        """Whether a bar has just ended, and nothing was heard for long before: the clock alone must not close it."""
+        if not self.series.is_live or self.series.base < MINUTE_SECONDS:
+            return False
+        since = (now - self.series.grid.last_end(now, self.series.base)).total_seconds()
+        return since >= TURN_SECONDS and at - self.subscription.heard_at - since >= SILENT_SECONDS
 
     def needs_page(self, now: datetime) -> bool:
         """Whether older bars are wanted than there are."""
@@ -160,6 +170,8 @@ class Desk:
                 self._step_line(symbol, line, step, at)
         for key, feed in tuple(self.feeds.items()):
             step = feed.subscription.step(at, SERIES_RULES, is_trading=is_trading)
+            if step is Step.NOTHING and feed.fell_silent(at, now):
+                step = Step.RENEW
             if session is not None or step is Step.FORGET:
                 self._step_feed(key, feed, step, at)
         if session is None or not (self.feeds or self.lines or self._to_end):
@@ -325,14 +337,14 @@ class Desk:
             (feed.page_rows if number == feed.page else feed.rows).append(row_of(bar))
 
     def on_bars_end(self, number: int) -> None:
-        feed, now = self._feed_of(number), self._clock.now()
+        feed = self._feed_of(number)
         if feed is None:
             return
         if number == feed.page:
-            feed.series.paged(feed.page_rows, now)
+            feed.series.paged(feed.page_rows, self._clock.now())
             self._page_is_over(feed)
         else:
-            feed.series.answered(feed.rows, now)
+            feed.series.answered(feed.rows)
             feed.rows.clear()
             feed.subscription.heard(self._clock.monotonic())
         self._tell()
@@ -344,7 +356,7 @@ class Desk:
             return
         before = feed.series.newest
         feed.subscription.heard(self._clock.monotonic())
-        feed.series.grown(row_of(bar), self._clock.now())
+        feed.series.grown(row_of(bar))
         if feed.series.newest != before:
             feed.series.trim(feed.count)
             self._tell()

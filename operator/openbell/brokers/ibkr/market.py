@@ -76,6 +76,7 @@ class IBKRMarket:
             return feed
         until = self._clock.monotonic() + FINAL_SECONDS + BARS_SECONDS
         while True:
+            await self._hear()
             answer, worth = self._bars_now(feed, count, now)
             worth = min(worth, until - self._clock.monotonic())
             if worth <= 0:
@@ -108,6 +109,15 @@ class IBKRMarket:
         lines = sum(line.subscription.number > 0 for line in self._desk.lines.values())
         return lines + sum(feed.subscription.number > 0 for feed in self._desk.feeds.values())
 
+    @staticmethod
+    async def _hear() -> None:
+        """Let everything be told that has come in while this process was busy: what it says may be long over.
+
+        The loop looks at its sockets once a round, and what it finds is told in the same round, after us.
+        """
+        for _ in range(2):
+            await asyncio.sleep(0)
+
     async def _news_within(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -130,6 +140,7 @@ class IBKRMarket:
     def _bars_now(self, feed: Feed, count: int, now: datetime) -> tuple[Answer[BarSeries], float]:
         """What can be said of the bars now, and for how many seconds something better is worth waiting for."""
         series, clock_now = feed.series, self._clock.now()
+        series.settle(clock_now)
         found = series.bars(clock_now, min(now, clock_now))
         missing = series.missing_for(clock_now)
         if missing is None:

@@ -132,7 +132,7 @@ class Series:
 
     # --- rows in -----------------------------------------------------------------------------------------------------
 
-    def answered(self, rows: Sequence[Row], now: datetime) -> None:
+    def answered(self, rows: Sequence[Row]) -> None:
         """An answer up to now has come, and is kept up to date from here on.
 
         Where it leaves a hole to what is known, that is given up, and asked for anew.
@@ -150,7 +150,6 @@ class Series:
             self.closed += fresh[:-1]
             self.forming = fresh[-1]
         self.is_live, self._built = True, None
-        self.settle(now)
 
     def paged(self, rows: Sequence[Row], now: datetime) -> None:
         """Older rows have come; none that are older: there are no more."""
@@ -160,7 +159,7 @@ class Series:
         self.has_all, self._built = not older, None
         self.closed[:0] = older
 
-    def grown(self, row: Row, now: datetime) -> None:
+    def grown(self, row: Row) -> None:
         """The newest bar, as far as it has come. One that is over is closed by the one that follows it."""
         if not self.is_live or not row.is_sane or (self.closed and row.start <= self.closed[-1].start):
             return
@@ -170,10 +169,13 @@ class Series:
             if row.start > self.forming.start:
                 self._close(self.forming)
         self.forming = self._bar(row)
-        self.settle(now)
 
     def settle(self, now: datetime) -> None:
-        """Close the newest bar where it ended long enough ago."""
+        """Close the newest bar where it ended long enough ago.
+
+        To be called once all that has come in by now was told: after a stall of this process the last word on a bar
+        may wait in the socket behind others, each of which comes long after the bar's end.
+        """
         if self.forming is not None and self._is_over(self.forming, now):
             self._close(self.forming)
             self.forming = None
@@ -225,7 +227,6 @@ class Series:
 
     def bars(self, now: datetime, until: datetime | None = None) -> BarSeries:
         """Every bar that is closed for certain at `now`, oldest first; those alone that had ended by `until`."""
-        self.settle(now)
         known = self.known_until(now)
         is_whole = known is not None and bool(self.closed) and self._bucket(self.closed[-1])[1] <= known
         if self._built is None or self._built[0] != is_whole:
