@@ -4,6 +4,8 @@
 
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 ARG NODE_IMAGE=node:24-bookworm-slim
+# The library that speaks to Interactive Brokers: ib_async or ib_insync, which cannot be installed together.
+ARG IB_LIBRARY=ib_async
 
 # --- the dashboard page -------------------------------------------------------------------------------
 # (The patterns, here and below, are for what may not be there.)
@@ -16,12 +18,15 @@ RUN mkdir -p /src/operator/openbell/web/static && cd /src/operator/dashboard \
 
 # --- what we depend on, at the versions and hashes of the lock ------------------------------------------
 FROM ${PYTHON_IMAGE} AS packages
+ARG IB_LIBRARY
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
-COPY requirements-runtime.lock wheel[s] /wheels/
+COPY requirements-runtime.lock requirements-ib_*.lock wheel[s] /wheels/
 RUN python3 -m venv --without-pip /opt/openbell \
     && if ls /wheels/*.whl >/dev/null 2>&1; then offline="--no-index --find-links /wheels"; fi \
     && python3 -m venv /pip \
     && /pip/bin/pip --python /opt/openbell/bin/python install -q --no-compile --require-hashes ${offline:-} -r /wheels/requirements-runtime.lock \
+    # Without what it depends on, which is in the lock above: it asks for an older list of time zones than ours.
+    && /pip/bin/pip --python /opt/openbell/bin/python install -q --no-compile --require-hashes --no-deps ${offline:-} -r /wheels/requirements-${IB_LIBRARY}.lock \
     && cd /opt/openbell/lib/python3*/site-packages \
     && find . -name '*.c' -delete -o -name '*.pyx' -delete -o -name '*.pyi' -delete -o -name '*.a' -delete \
     && find . -type d -name tests -prune -exec rm -r {} + \

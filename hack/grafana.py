@@ -215,6 +215,11 @@ ROWS: Sequence[tuple[str, Sequence[Graph | Number]]] = (
                 "currencyUSD",
             ),
             Graph(
+                "Orders in doubt",
+                "The broker was asked for everything and had no certain word on them: entries are held meanwhile.",
+                [Query(f"openbell_orders_in_doubt{{{RUNNER}}}")],
+            ),
+            Graph(
                 "Signals that wait",
                 "Denied for a reason that passes by itself, and decided again while they live.",
                 [Query(f"openbell_signals_waiting{{{RUNNER}}}")],

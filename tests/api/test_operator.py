@@ -20,6 +20,7 @@ from openbell.kube.lease import boot_time
 from openbell.kube.resources import TRADING_SCHEDULERS
 
 REPAIR_SECONDS = 5.0
+LIVE = {"mode": "Live", "broker": {"type": "IBKR", "ibkr": {"host": "gw", "account": "U1"}}}
 
 
 @pytest.fixture
@@ -47,6 +48,13 @@ async def all_children(world: World) -> dict[str, Object]:
 
 def replicas(obj: Object | None) -> int:
     return -1 if obj is None else int(obj["spec"]["replicas"])
+
+
+def environment(workload: Object | None) -> dict[str, str]:
+    """The variables of the runner's container that have a value."""
+    assert workload is not None
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    return {each["name"]: each["value"] for each in container["env"] if "value" in each}
 
 
 async def raised(world: World, name: str = "alpha-runner") -> Object:
@@ -199,11 +207,11 @@ async def test_a_restart_with_nothing_changed_writes_nothing(world: World) -> No
         for name in ("alpha", "beta"):
             await scheduler(world, name)
             await raised(world, f"{name}-runner")
-        await scheduler(world, "ibkr", broker={"type": "IBKR", "ibkr": {"host": "gw", "account": "DU1"}})
+        await scheduler(world, "live", **LIVE)
         await world.create("Strategy", "mom", spec=STRATEGY)
         await world.create("Strategy", "wrong", spec=STRATEGY | {"parameters": {"nonsense": 1}})
         await world.condition("Strategy", "mom", "Accepted", "True", "Accepted")
-        await world.condition("TradingScheduler", "ibkr", "Stalled", "True", "BrokerNotAvailable")
+        await world.condition("TradingScheduler", "live", "Stalled", "True", "LiveNotAllowed")
         await quiet(first, 1.0)
     before = await world.writes()
     async with operating(world) as again:
@@ -307,14 +315,14 @@ async def test_a_second_scheduler_on_an_account_waits_until_the_first_is_gone(wo
     broker = {"type": "IBKR", "ibkr": {"host": "gw", "account": "DU1"}}
     async with operating(world):
         await scheduler(world, "first", broker=broker)
-        await world.condition("TradingScheduler", "first", "Stalled", "True", "BrokerNotAvailable")
+        await raised(world, "first-runner")
         await asyncio.sleep(1.1)  # creation times count whole seconds
         await scheduler(world, "second", broker=broker)
         message = await world.condition("TradingScheduler", "second", "Stalled", "True", "AccountInUse")
         assert f"{world.namespace}/first" in message
         assert replicas(await world.until("Deployment", "second-runner", bool)) == 0
         await world.delete("TradingScheduler", "first")
-        await world.condition("TradingScheduler", "second", "Stalled", "True", "BrokerNotAvailable")
+        await raised(world, "second-runner")
 
 
 async def test_a_lost_volume_is_replaced_only_after_a_person_has_said_so(world: World) -> None:
@@ -412,25 +420,24 @@ async def test_a_silent_runner_becomes_unknown_and_speaks_for_itself_again(
 
 async def test_one_event_tells_each_turn(world: World) -> None:
     async with operating(world) as operator:
-        await scheduler(world, broker={"type": "IBKR", "ibkr": {"host": "gw"}})
-        await world.condition("TradingScheduler", "alpha", "Stalled", "True", "BrokerNotAvailable")
+        await scheduler(world, **LIVE)
+        await world.condition("TradingScheduler", "alpha", "Stalled", "True", "LiveNotAllowed")
         await quiet(operator, 1.0)
         await world.patch("TradingScheduler", "alpha", {"metadata": {"annotations": {"x": "y"}}})
         await quiet(operator, 1.0)
-        assert await events(world) == [("Warning", "BrokerNotAvailable")] * 2  # of Ready and of Stalled
+        assert await events(world) == [("Warning", "LiveNotAllowed")] * 2  # of Ready and of Stalled
 
 
-async def test_live_needs_the_charts_word_too_and_stalls_with_it_all_the_same(world: World) -> None:
-    live = {"mode": "Live", "broker": {"type": "IBKR", "ibkr": {"host": "gw", "account": "U1"}}}
+async def test_live_needs_the_charts_word_too_and_its_runner_is_told_the_account(world: World) -> None:
     async with operating(world):
-        await scheduler(world, **live)
+        await scheduler(world, **LIVE)
         message = await world.condition("TradingScheduler", "alpha", "Stalled", "True", "LiveNotAllowed")
         assert "allowLiveTrading, which is false" in message
         assert replicas(await world.until("Deployment", "alpha-runner", bool)) == 0
+        assert "OPENBELL_ALLOW_LIVE" not in environment(await world.get("Deployment", "alpha-runner"))
     async with operating(world, allow_live=True):
-        message = await world.condition("TradingScheduler", "alpha", "Stalled", "True", "BrokerNotAvailable")
-        assert "allowLiveTrading is true" in message
-        assert replicas(await world.get("Deployment", "alpha-runner")) == 0
+        await raised(world)
+        assert environment(await world.get("Deployment", "alpha-runner"))["OPENBELL_ALLOW_LIVE"] == "U1"
 
 
 async def test_a_pod_template_that_the_api_refuses_is_told_and_can_be_mended(world: World) -> None:

@@ -112,6 +112,37 @@ BROKEN_RULES: list[tuple[ResourceKind, str, dict[str, Any], str, str]] = [
     (
         TRADING_SCHEDULER,
         "x",
+        {
+            "broker": {"simulated": {"address": "venue:8400"}},
+            "marketData": {"type": "IBKR", "ibkr": {"host": "gateway"}},
+        },
+        "spec.broker.simulated.address",
+        "spec.broker.simulated.address is not allowed when spec.marketData.type is IBKR",
+    ),
+    (
+        TRADING_SCHEDULER,
+        "x",
+        {"mode": "Live", "broker": {"type": "IBKR", "ibkr": {"host": "gateway", "allowDelayedData": True}}},
+        "spec.broker.ibkr.allowDelayedData",
+        "spec.broker.ibkr.allowDelayedData must be false when spec.mode is Live",
+    ),
+    (
+        TRADING_SCHEDULER,
+        "x",
+        {"marketData": {"ibkr": {"host": "gateway"}}},
+        "spec.marketData.ibkr",
+        "spec.marketData.ibkr is only allowed when spec.marketData.type is IBKR",
+    ),
+    (
+        TRADING_SCHEDULER,
+        "x",
+        {"marketData": {"type": "IBKR"}},
+        "spec.marketData.ibkr",
+        "spec.marketData.ibkr is required when spec.marketData.type is IBKR",
+    ),
+    (
+        TRADING_SCHEDULER,
+        "x",
         {"broker": {"ibkr": {"host": "gateway"}}},
         "spec.broker.ibkr",
         "spec.broker.ibkr is only allowed when spec.broker.type is IBKR",
@@ -221,7 +252,7 @@ BROKEN_RULES: list[tuple[ResourceKind, str, dict[str, Any], str, str]] = [
         "x",
         {"marketData": {"type": "Reply", "replay": DATES}},
         "spec.marketData.type",
-        "must be one of Broker, Synthetic, Replay",
+        "must be one of Broker, Synthetic, Replay, IBKR",
     ),
     (
         TRADING_SCHEDULER,

@@ -97,10 +97,10 @@ def test_a_wrong_parameter_is_told_by_a_condition(place: Place, parameters: dict
     assert [word for word in words if word not in message] == []
 
 
-def test_a_broker_that_is_not_there_yet_stalls_the_scheduler_without_a_pod(place: Place) -> None:
-    ibkr = {"host": "gateway", "port": 4002, "account": "DU1234567"}
-    place.api.apply(place.scheduler(broker={"type": "IBKR", "ibkr": ibkr}))
+def test_live_without_the_charts_word_stalls_the_scheduler_without_a_pod(place: Place) -> None:
+    ibkr = {"host": "gateway", "port": 4002, "account": "U1234567"}
+    place.api.apply(place.scheduler(mode="Live", broker={"type": "IBKR", "ibkr": ibkr}))
 
-    place.wait_for("Stalled", "True", "BrokerNotAvailable")
+    place.wait_for("Stalled", "True", "LiveNotAllowed")
 
     assert place.api.pods(place.namespace, "lab") == []

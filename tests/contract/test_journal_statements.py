@@ -20,7 +20,7 @@ from openbell.domain.orders import IntentKind, IntentState, OrderType, Side
 from openbell.domain.reasons import Reason
 from openbell.domain.statistics import Counters, Statistics
 from openbell.engine.lots import Gone, ShareSplit
-from openbell.journal import RoundTrips, StoredParameters, reads, rows, schema, writes
+from openbell.journal import GatewayClient, RoundTrips, StoredParameters, reads, rows, schema, writes
 from openbell.journal.migrations.upgrade import upgrade
 from openbell.risk.intraday_margin import Deficit
 from openbell.risk.locks import Lock, lift
@@ -133,7 +133,7 @@ def test_steps_to_todays_schema_run_there_too(connection: Connection) -> None:
     filled(connection, "x1", "a")
     connection.exec_driver_sql("ALTER TABLE adjustments DROP COLUMN ratio")
     connection.exec_driver_sql("DROP INDEX fills_position")
-    for name in ("locks", "peaks", "deficits", "cash_movements"):
+    for name in ("locks", "peaks", "deficits", "cash_movements", "gateway_client"):
         connection.exec_driver_sql(f"DROP TABLE {name}")
     connection.exec_driver_sql("INSERT INTO adjustments VALUES ('old', 'p-a', 1, '2.5')")
     upgrade(connection, 1)
@@ -146,6 +146,15 @@ def test_steps_to_todays_schema_run_there_too(connection: Connection) -> None:
     assert [tuple(row) for row in found] == [("new", Decimal(0), Decimal(2)), ("old", Decimal("2.5"), None)]
     writes.save_locks(connection, locks=(LOCK,))
     assert reads.locks(connection, since=T0) == (LOCK,)
+
+
+def test_a_client_id_stays_and_its_order_ids_never_go_back(connection: Connection) -> None:
+    with pytest.raises(JournalError, match="no client id"):
+        writes.use_order_ids(connection, up_to=5)
+    assert writes.adopt_gateway_client(connection, client_id=2_000_000_000) == GatewayClient(2_000_000_000)
+    for up_to in (2**31 - 1, 7):
+        writes.use_order_ids(connection, up_to=up_to)
+    assert writes.adopt_gateway_client(connection, client_id=8) == GatewayClient(2_000_000_000, 2**31 - 1)
 
 
 LOCK = Lock("k1", LockScope.SYMBOL, "AAPL", Reason.COOLDOWN, "AAPL was left", T0, at(60), "Cooldown#0")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 from openbell.brokers.ibkr.library import Library
 from openbell.brokers.ibkr.mapping import order_fields
+from openbell.domain.clock import SystemClock
 from openbell.domain.orders import Intent
 
 UNSET = 1.7976931348623157e308
@@ -82,6 +83,18 @@ def sent_order(intent: Intent, order_id: int = 1) -> Any:
     return order(**(order_fields(intent, intent.terms, ACCOUNT) | {"orderId": order_id, "permId": 0}), order_ref="")
 
 
+class SkippingClock(SystemClock):
+    """The machine's clock, some seconds ahead of itself."""
+
+    ahead = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.ahead)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead
+
+
 @dataclass
 class Transport:
     backlog: int = 0
@@ -135,6 +148,11 @@ REQUESTS = {
     "reqAccountSummary",
     "cancelAccountSummary",
     "reqContractDetails",
+    "reqMarketDataType",
+    "reqMktData",
+    "cancelMktData",
+    "reqHistoricalData",
+    "cancelHistoricalData",
 }
 
 

@@ -30,6 +30,7 @@ from openbell.web.values import (
     CloseResult,
     ConditionView,
     ConfigView,
+    ConnectionResult,
     EquityPoint,
     HealthView,
     LifecycleResult,
@@ -350,6 +351,30 @@ class FakeRunner:
 
     async def resume(self, wait_seconds: float) -> LifecycleResult:
         return self._change("resume", wait_seconds, paused=False)
+
+    async def resolve_order(self, order_ref: str, *, was_sent: bool) -> OrderView:
+        if self.fail is not None:
+            raise self.fail
+        found = next((each for each in self.view_orders if each.order_ref == order_ref), None)
+        if found is None:
+            raise NotThereError(f"Order {order_ref!r} is not under way.")
+        if found.state is not IntentState.DOUBTFUL:
+            raise NotAllowedError(f"Order {order_ref} is not in doubt.")
+        return replace(found, state=IntentState.CANCELLED if was_sent else IntentState.WITHDRAWN)
+
+    async def connect_broker(self, wait_seconds: float) -> ConnectionResult:
+        return self._connection("connect", wait_seconds, connected=True)
+
+    async def disconnect_broker(self) -> ConnectionResult:
+        return self._connection("disconnect", 0.0, connected=False)
+
+    def _connection(self, call: str, wait_seconds: float, *, connected: bool) -> ConnectionResult:
+        if self.fail is not None:
+            raise self.fail
+        self.calls.append((call, wait_seconds))
+        self.view_status = replace(self.view_status, broker_connected=connected)
+        reason = "Connected" if connected else "DisconnectedByHand"
+        return ConnectionResult(connected, reason, f"{call}ed.")
 
     def _change(self, call: str, wait_seconds: float, **wanted: bool) -> LifecycleResult:
         if self.fail is not None:

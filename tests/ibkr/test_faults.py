@@ -286,8 +286,8 @@ async def test_a_gateway_that_stops_reading_and_writing_is_left_within_seconds(w
 
         proxy = await asyncio.start_server(between, "127.0.0.1", 0)
         broker = world.client(proxy.sockets[0].getsockname()[1])
-        quick = replace(broker._settings.timing, heartbeat=0.2, silence=0.3)
-        broker._settings = replace(broker._settings, timing=quick)
+        quick = replace(broker._connection.settings.timing, heartbeat=0.2, silence=0.3)
+        broker._connection.settings = replace(broker._connection.settings, timing=quick)
         try:
             async with listening(broker) as heard:
                 silent.set()

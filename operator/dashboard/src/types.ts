@@ -29,7 +29,7 @@ export interface Status {
   why: string;
   mode: "Paper" | "Live";
   broker_type: string;
-  market_data: "Broker" | "Synthetic" | "Replay";
+  market_data: "Broker" | "Synthetic" | "Replay" | "IBKR";
   config: { max_concurrent_trades: number; min_confidence: number; evaluation_interval: number };
   stats: Stats & { monitored_positions: number; uptime_seconds: number };
   can_run: boolean;

@@ -34,8 +34,17 @@ class RunnerApi:
 
     def delete(self, path: str) -> Any:
         """Delete with the token, where there is one; the answer, decoded."""
+        return self._write(path, "DELETE")
+
+    def post(self, path: str, body: Mapping[str, object]) -> Any:
+        """Post with the token, where there is one; the answer, decoded."""
+        return self._write(path, "POST", json.dumps(body).encode())
+
+    def _write(self, path: str, method: str, body: bytes | None = None) -> Any:
         token = os.environ.get(TOKEN_VARIABLE, "").strip()
-        request = urllib.request.Request(f"{self._url}{path}", method="DELETE")  # noqa: S310 - http(s) alone
+        request = urllib.request.Request(f"{self._url}{path}", body, method=method)  # noqa: S310 - http(s) alone
+        if body is not None:
+            request.add_header("Content-Type", "application/json")
         if token:
             request.add_unredirected_header("Authorization", f"Bearer {token}")
         try:

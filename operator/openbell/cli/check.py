@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from openbell.domain.errors import ManifestError
 from openbell.resources import scheduler as scheduler_kind
-from openbell.resources.load import Manifest, described, documents, parse_manifest, problems, read
+from openbell.resources.load import Manifest, described, documents, is_foreign, parse_manifest, problems, read
 from openbell.resources.scheduler import SchedulerSpec
 from openbell.resources.strategy import StrategySpec
 from openbell.runner.control import Control
@@ -30,6 +30,7 @@ class Finding:
     subject: str
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    is_foreign: bool = False
 
 
 @click.command("check")
@@ -37,7 +38,8 @@ class Finding:
 def command(files: tuple[Path, ...]) -> None:
     """Say what is wrong with the manifests in FILES; exit with 2 when something is.
 
-    Every strategy is tried on bars, too: whether it looks ahead, asks for enough of them, and says the same twice.
+    Objects of other APIs, such as a Deployment, are passed over. Every strategy is tried on bars, too: whether it looks
+    ahead, asks for enough of them, and says the same twice.
     """
     findings = list(examine(files))
     for finding in findings:
@@ -45,7 +47,9 @@ def command(files: tuple[Path, ...]) -> None:
             click.echo(f"{finding.subject}: {problem}", err=True)
         for note in finding.notes:
             click.echo(f"{finding.subject}: note: {note}")
-        if not finding.problems:
+        if finding.is_foreign:
+            click.echo(f"{finding.subject}: passed over, for it is not Openbell's")
+        elif not finding.problems:
             click.echo(f"{finding.subject}: ok")
     raise SystemExit(2 if any(finding.problems for finding in findings) else 0)
 
@@ -67,6 +71,9 @@ def examine(files: Sequence[Path]) -> Iterator[Finding]:
             subject = f"{path}: {described(document) or f'document {number}'}"
             if isinstance(document, Mapping) and document.get("kind") == CONFIG_MAP:
                 yield _config_map(subject, document, texts)
+                continue
+            if is_foreign(document):
+                yield Finding(subject, is_foreign=True)
                 continue
             wrong = problems(document)
             if wrong:

@@ -35,11 +35,24 @@ PATH = click.Path(path_type=Path)
     help="Folder for journal and book.  [default: under the user's state folder, one for each scheduler]",
 )
 @click.option("--datasets", envvar="OPENBELL_DATASETS", type=PATH, help="Folder of recorded bars.")
+@click.option(
+    "--allow-live",
+    envvar="OPENBELL_ALLOW_LIVE",
+    default="",
+    metavar="ACCOUNT",
+    help="Allow spec.mode Live for this account, which the manifest must name too. Real money is moved then.",
+)
 @click.option("--listen", "host", default="127.0.0.1", show_default=True, help="Address of the API and the page.")
 @click.option("--port", envvar="OPENBELL_PORT", default=8021, show_default=True)
 @click.option("--json-logs", is_flag=True, help="Log JSON lines.")
 def command(
-    files: tuple[Path, ...], data: Path | None, datasets: Path | None, host: str, port: int, json_logs: bool
+    files: tuple[Path, ...],
+    data: Path | None,
+    datasets: Path | None,
+    allow_live: str,
+    host: str,
+    port: int,
+    json_logs: bool,
 ) -> None:
     """Run the scheduler and the strategies of FILES, which are watched for changes.
 
@@ -68,6 +81,7 @@ def command(
             if path is not None
         ),
         owner_uid=str(uuid.uuid4()),
+        live_account=allow_live,
     )
     run_async(_run(source, options, logging))
 

@@ -28,6 +28,7 @@ PATH = click.Path(path_type=Path)
 @click.option("--data", envvar="OPENBELL_DATA", type=PATH, default=Path("/data"), show_default=True)
 @click.option("--datasets", envvar="OPENBELL_DATASETS", type=PATH, help="Folder of recorded bars.")
 @click.option("--token-file", envvar="OPENBELL_TOKEN_FILE", type=PATH, help="Token for writes.")
+@click.option("--allow-live", envvar="OPENBELL_ALLOW_LIVE", default="", help="Account that may be traded Live.")
 @click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104 - in a pod
 @click.option("--port", default=8021, show_default=True)
 def command(
@@ -38,6 +39,7 @@ def command(
     data: Path,
     datasets: Path | None,
     token_file: Path | None,
+    allow_live: str,
     host: str,
     port: int,
 ) -> None:
@@ -54,6 +56,7 @@ def command(
         token=token,
         datasets=tuple(folder for folder in (data / "datasets", datasets) if folder is not None),
         pod=pod,
+        live_account=allow_live,
         allowed_hosts=(service, f"{service}.{namespace}", f"{service}.{namespace}.svc"),
     )
     run_async(_run(scheduler, namespace, pod_uid or pod or str(os.getpid()), options, logging))

@@ -89,7 +89,9 @@ class Reconciler:
         self._now, self._monotonic, self._on_canary, self._enqueue = now, monotonic, on_canary, enqueue
         self._children = Children(client, cache, metrics)
         self._accounts = Accounts()
-        self._workloads = Workloads(client, cache, self._children, settings.runner_image, monotonic)
+        self._workloads = Workloads(
+            client, cache, self._children, settings.runner_image, settings.allow_live, monotonic
+        )
         self._statuses = StatusWriter(client, cache, recorder, metrics)
         self._strategies = Strategies(cache, self._statuses, now, self._wake)
         self._generations: dict[Name, tuple[int, float]] = {}
@@ -165,7 +167,7 @@ class Reconciler:
     def _stall(self, name: Name, obj: Object, spec: SchedulerSpec) -> Cause | None:
         """What keeps a valid scheduler from having a runner."""
         metadata = obj["metadata"]
-        account = account_of(obj.get("spec") or {})
+        account = account_of(obj.get("spec") or {}, metadata["namespace"])
         for other in self._accounts.claim(name, account, metadata["creationTimestamp"], metadata["uid"]):
             self._wake(other)
         return stall_of(spec, account, self._accounts.holder_before(name), allow_live=self._settings.allow_live)

@@ -5,23 +5,20 @@ from __future__ import annotations
 from openbell.controller.accounts import Account, Name
 from openbell.controller.status import Cause
 from openbell.resources.scheduler import SchedulerSpec
-from openbell.resources.surroundings import BrokerType, Mode
-
-NO_ADAPTER = "this version of Openbell has no adapter for spec.broker.type IBKR"
+from openbell.resources.surroundings import Mode
 
 
 def stall_of(spec: SchedulerSpec, account: Account | None, holder: Name | None, *, allow_live: bool) -> Cause | None:
     """None when nothing stands in the way; `holder` is the scheduler that has named the same account before.
 
-    Live needs two statements, the scheduler's own and the chart's, and a broker that is there.
+    Live needs two statements, the scheduler's own, which names the account, and the chart's. Whether the gateway has
+    that account is for the runner to see, and whether it answers: these are conditions.
     """
     if account is not None and holder is not None:
         where = f"{account[1] or 'the only account'} at {account[0]}"
         return Cause("AccountInUse", f"the account {where} belongs to {holder[0]}/{holder[1]}, which named it first")
     if spec.mode is Mode.LIVE and not allow_live:
-        needs = "spec.mode Live also needs the chart's allowLiveTrading, which is false"
-        return Cause("LiveNotAllowed", f"{needs}; besides, {NO_ADAPTER}")
-    if spec.broker.type is BrokerType.IBKR:
-        live = "; the chart's allowLiveTrading is true, so spec.mode Live waits for it alone"
-        return Cause("BrokerNotAvailable", NO_ADAPTER + (live if spec.mode is Mode.LIVE else ""))
+        return Cause("LiveNotAllowed", "spec.mode Live also needs the chart's allowLiveTrading, which is false")
+    if spec.mode is Mode.LIVE and account is not None and not account[1]:
+        return Cause("LiveNotAllowed", "spec.mode Live also needs spec.broker.ibkr.account, which is empty")
     return None

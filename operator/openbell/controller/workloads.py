@@ -33,10 +33,11 @@ class Workloads:
         cache: Cache,
         children: Children,
         runner_image: str,
+        allow_live: bool,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client, self._cache, self._children = client, cache, children
-        self._runner_image, self._monotonic = runner_image, monotonic
+        self._runner_image, self._allow_live, self._monotonic = runner_image, allow_live, monotonic
         self._images: dict[Name, str] = {}
         self._stops: dict[Name, float] = {}
         self._tokens_tried: dict[Name, str] = {}
@@ -103,7 +104,7 @@ class Workloads:
         image = self._image(name, spec, live, current)
         if live is None or (rollout.wants_raise and not current):
             await self._create_token(owner, spec)
-        await self._children.ensure(sealed(deployment(owner, spec, image=image, replicas=rollout.replicas)))
+        await self._children.ensure(self._deployment(owner, spec, image, rollout.replicas))
         if not rollout.wants_raise:
             return rollout.progress
         # A live list, not the cache: what the cache has not heard of yet may be a pod that still trades.
@@ -111,8 +112,11 @@ class Workloads:
         alive = pods_alive(pods)
         if alive:
             return Cause("WaitingForPod", f"the pod {alive[0]} must have ended before another may start")
-        await self._children.ensure(sealed(deployment(owner, spec, image=image, replicas=1)))
+        await self._children.ensure(self._deployment(owner, spec, image, 1))
         return None
+
+    def _deployment(self, owner: Owner, spec: SchedulerSpec, image: str, replicas: int) -> Object:
+        return sealed(deployment(owner, spec, image=image, replicas=replicas, allow_live=self._allow_live))
 
     def _stop_waited(self, name: Name, spec: SchedulerSpec) -> float:
         if spec.enabled:

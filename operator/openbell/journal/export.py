@@ -54,6 +54,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "deficits": ("day", "amount", "equity", "satisfied_on"),
         "peaks": ("equity", "since"),
         "day_starts": ("day", "equity"),
+        "gateway_client": ("client_id", "order_id"),
         "parameters": ("strategy", "type", "document", "updated_at"),
         "statistics": ("document",),
         "journal": ("schema_version", "owner_tag", "epoch", "created_at"),

@@ -27,7 +27,14 @@ from openbell.journal.killpoints import reach
 from openbell.journal.lock import FolderLock
 from openbell.journal.recovery import Memory, Recovery, recover
 from openbell.journal.unwritten import Unwritten
-from openbell.journal.values import Bookings, IntentRecord, JournalIdentity, JournalState, RoundTrips
+from openbell.journal.values import (
+    Bookings,
+    GatewayClient,
+    IntentRecord,
+    JournalIdentity,
+    JournalState,
+    RoundTrips,
+)
 from openbell.risk.intraday_margin import Deficit
 from openbell.risk.locks import Lock
 from openbell.risk.settlement import CashMovement
@@ -136,6 +143,15 @@ class Journal:
     async def adopt_owner(self, uid: str) -> str:
         """The owner tag: made from `uid` the first time, afterwards whatever was stored then."""
         return await self._run("writing its owner", partial(writes.adopt_owner, uid=uid), "journal.owner.committed")
+
+    async def adopt_gateway_client(self, client_id: int) -> GatewayClient:
+        """Who we are to the broker's gateway: `client_id` the first time, afterwards whatever was stored then."""
+        work = partial(writes.adopt_gateway_client, client_id=client_id)
+        return await self._run("writing its client id", work)
+
+    async def use_order_ids(self, up_to: int) -> None:
+        """Write down that every order id up to this one may be used up, before any of them is."""
+        await self._run("writing order ids", partial(writes.use_order_ids, up_to=up_to))
 
     async def begin_epoch(self, epoch: int) -> None:
         """Make `epoch` the current one. Raises StaleEpochError unless it is higher than every one before."""

@@ -19,7 +19,15 @@ from openbell.domain.statistics import Statistics
 from openbell.engine.lots import Gone, LotEvent, ShareSplit
 from openbell.journal import rows, schema
 from openbell.journal.recovery import Facts
-from openbell.journal.values import Bookings, IntentRecord, JournalIdentity, JournalState, RoundTrips, StoredParameters
+from openbell.journal.values import (
+    Bookings,
+    GatewayClient,
+    IntentRecord,
+    JournalIdentity,
+    JournalState,
+    RoundTrips,
+    StoredParameters,
+)
 from openbell.risk.intraday_margin import Deficit
 from openbell.risk.locks import Lock
 from openbell.risk.settlement import CashMovement
@@ -33,6 +41,11 @@ _IDENTITY = select(schema.journal.c.owner_tag, schema.journal.c.epoch)
 def identity(connection: Connection) -> JournalIdentity:
     row = connection.execute(_IDENTITY).one()
     return JournalIdentity(row.owner_tag, row.epoch)
+
+
+def gateway_client(connection: Connection) -> GatewayClient | None:
+    row = connection.execute(select(schema.gateway_client.c.client_id, schema.gateway_client.c.order_id)).one_or_none()
+    return None if row is None else GatewayClient(row.client_id, row.order_id)
 
 
 def _records(connection: Connection, condition: ColumnElement[bool]) -> tuple[IntentRecord, ...]:

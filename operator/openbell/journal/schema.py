@@ -296,3 +296,17 @@ deficits = Table(
     *number("equity"),
     sqlite_strict=True,
 )
+
+# Who we are to a gateway of Interactive Brokers: the id of our connections, which stays the same for good, and the
+# highest order id that any of them may have used.
+gateway_client = Table(
+    "gateway_client",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("client_id", Integer, nullable=False),
+    Column("order_id", Integer, nullable=False),
+    check("one_row", "id = 1"),
+    check("client_id_range", "client_id BETWEEN 1 AND 2147483647"),
+    check("order_id_range", "order_id BETWEEN 0 AND 2147483647"),
+    sqlite_strict=True,
+)

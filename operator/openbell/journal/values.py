@@ -23,6 +23,14 @@ class JournalIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewayClient:
+    """Who we are to a broker's gateway: the id of our connections, and the highest order id that may be used up."""
+
+    client_id: int
+    order_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class IntentRecord:
     """An intent and what is known of its order.
 

@@ -21,7 +21,7 @@ from openbell.journal import reads, rows, schema
 from openbell.journal.dialects import insert_new, insert_or_replace
 from openbell.journal.killpoints import reach
 from openbell.journal.lifecycle import after_fill, after_split, after_update
-from openbell.journal.values import IntentRecord
+from openbell.journal.values import GatewayClient, IntentRecord
 from openbell.risk.intraday_margin import Deficit
 from openbell.risk.locks import Lock
 from openbell.risk.settlement import CashMovement
@@ -37,6 +37,23 @@ def adopt_owner(connection: Connection, *, uid: str) -> str:
     connection.execute(update_rows(table).values(owner_tag=tag))
     reach("journal.owner.written")
     return tag
+
+
+def adopt_gateway_client(connection: Connection, *, client_id: int) -> GatewayClient:
+    """Store the client id unless there is one; what is stored then."""
+    stored = reads.gateway_client(connection)
+    if stored is not None:
+        return stored
+    connection.execute(insert(schema.gateway_client).values(id=1, client_id=client_id, order_id=0))
+    return GatewayClient(client_id)
+
+
+def use_order_ids(connection: Connection, *, up_to: int) -> None:
+    """Raise the highest order id that may be used up, never lower it."""
+    table = schema.gateway_client
+    written = connection.execute(update_rows(table).values(order_id=_larger(table.c.order_id, up_to)))
+    if not written.rowcount:
+        raise JournalError("the journal has no client id that order ids could belong to")
 
 
 def begin_epoch(connection: Connection, *, epoch: int) -> None:

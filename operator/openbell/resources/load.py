@@ -104,6 +104,16 @@ def problems(document: object) -> tuple[str, ...]:
     return _examine(document, "forbid")[0]
 
 
+def is_foreign(document: object) -> bool:
+    """Whether this is an object of somebody else's API: neither its group nor its kind is one of ours."""
+    if not isinstance(document, Mapping):
+        return False
+    version, kind, metadata = document.get("apiVersion"), document.get("kind"), document.get("metadata")
+    if not isinstance(version, str) or not isinstance(kind, str) or not isinstance(metadata, Mapping):
+        return False
+    return version.partition("/")[0] != API_VERSION.partition("/")[0] and kind not in SPECS
+
+
 def parse_spec(kind: str, spec: Mapping[str, Any], *, unknown: Unknown = "forbid") -> Spec:
     """The spec of a resource of that kind alone. Raises ManifestError as `parse_manifest` does."""
     try:

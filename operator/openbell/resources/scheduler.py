@@ -42,7 +42,7 @@ class SchedulerSpec(Model):
             field_path=".mode",
         ),
         Rule(
-            cel="!(self.broker.type == 'IBKR' && self.marketData.type in ['Synthetic', 'Replay'])",
+            cel="!(self.broker.type == 'IBKR' && self.marketData.type in ['Synthetic', 'Replay', 'IBKR'])",
             message="spec.marketData.type must be Broker when spec.broker.type is IBKR",
             check=lambda spec: (
                 spec.broker.type is not BrokerType.IBKR or spec.market_data.type is MarketDataType.BROKER
@@ -56,11 +56,26 @@ class SchedulerSpec(Model):
             field_path=".exits.brokerSide",
         ),
         Rule(
+            cel="!(self.mode == 'Live' && has(self.broker.ibkr) && self.broker.ibkr.allowDelayedData)",
+            message="spec.broker.ibkr.allowDelayedData must be false when spec.mode is Live",
+            check=lambda spec: (
+                spec.mode is not Mode.LIVE or spec.broker.ibkr is None or not spec.broker.ibkr.allow_delayed_data
+            ),
+            field_path=".broker.ibkr.allowDelayedData",
+        ),
+        Rule(
             cel="!(self.marketData.type == 'Replay' && self.broker.simulated.address != '')",
             message="spec.broker.simulated.address is not allowed when spec.marketData.type is Replay",
             check=lambda spec: (
                 spec.market_data.type is not MarketDataType.REPLAY or spec.broker.simulated.address == ""
             ),
+            field_path=".broker.simulated.address",
+            reason="FieldValueForbidden",
+        ),
+        Rule(
+            cel="!(self.marketData.type == 'IBKR' && self.broker.simulated.address != '')",
+            message="spec.broker.simulated.address is not allowed when spec.marketData.type is IBKR",
+            check=lambda spec: spec.market_data.type is not MarketDataType.IBKR or spec.broker.simulated.address == "",
             field_path=".broker.simulated.address",
             reason="FieldValueForbidden",
         ),

@@ -78,6 +78,7 @@ class MarketDataType(StrEnum):
     BROKER = "Broker"
     SYNTHETIC = "Synthetic"
     REPLAY = "Replay"
+    IBKR = "IBKR"
 
 
 class EarlyClose(Model):
@@ -140,6 +141,9 @@ class SimulatedBrokerSpec(Model):
     partial_fills: Bool = Field(False, description="Whether orders may be filled in several parts.")
 
 
+_DELAYED = "Whether prices that are a quarter of an hour old may be traded on where there are no live ones."
+
+
 class IBKRSpec(Model):
     """How to reach Interactive Brokers' TWS or IB Gateway."""
 
@@ -152,6 +156,7 @@ class IBKRSpec(Model):
     account: Annotated[str, Field(strict=True, max_length=32)] = Field(
         "", description="The account to trade; empty = the only one that the gateway reports."
     )
+    allow_delayed_data: Bool = Field(False, description=f"{_DELAYED} Refused in mode Live.")
 
 
 class BrokerSpec(Model):
@@ -181,6 +186,18 @@ class BrokerSpec(Model):
         default_factory=SimulatedBrokerSpec, description="Settings of the simulated broker."
     )
     ibkr: IBKRSpec | None = Field(None, description="Required for type IBKR, refused for any other.")
+
+
+class IBKRDataSpec(Model):
+    """Which TWS or IB Gateway gives the prices, where another broker executes the orders."""
+
+    host: Annotated[str, Field(strict=True, min_length=1, max_length=253)] = Field(
+        description="Host name or address of TWS or IB Gateway."
+    )
+    port: Annotated[int, Field(strict=True, ge=1, le=65_535), whole] = Field(
+        4002, description="Port of its API: 4002 is IB Gateway's for paper trading."
+    )
+    allow_delayed_data: Bool = Field(False, description=_DELAYED)
 
 
 class SyntheticSpec(Model):
@@ -238,7 +255,7 @@ class MarketDataSpec(Model):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="!(self.type in ['Broker', 'Synthetic'] && has(self.replay))",
+            cel="!(self.type in ['Broker', 'Synthetic', 'IBKR'] && has(self.replay))",
             message="spec.marketData.replay is only allowed when spec.marketData.type is Replay",
             check=lambda data: data.type is MarketDataType.REPLAY or data.replay is None,
             field_path=".replay",
@@ -251,12 +268,27 @@ class MarketDataSpec(Model):
             field_path=".replay",
             reason="FieldValueRequired",
         ),
+        Rule(
+            cel="!(self.type in ['Broker', 'Synthetic', 'Replay'] && has(self.ibkr))",
+            message="spec.marketData.ibkr is only allowed when spec.marketData.type is IBKR",
+            check=lambda data: data.type is MarketDataType.IBKR or data.ibkr is None,
+            field_path=".ibkr",
+            reason="FieldValueForbidden",
+        ),
+        Rule(
+            cel="!(self.type == 'IBKR' && !has(self.ibkr))",
+            message="spec.marketData.ibkr is required when spec.marketData.type is IBKR",
+            check=lambda data: data.type is not MarketDataType.IBKR or data.ibkr is not None,
+            field_path=".ibkr",
+            reason="FieldValueRequired",
+        ),
     )
 
     type: Annotated[MarketDataType, one_of(MarketDataType)] = Field(
         MarketDataType.BROKER,
         description="Broker: the broker's own (of the simulated broker: synthetic). Synthetic: prices made from a "
-        "seed. Replay: recorded bars in simulated time.",
+        "seed. Replay: recorded bars in simulated time. IBKR: Interactive Brokers', with the simulated broker.",
     )
     synthetic: SyntheticSpec = Field(default_factory=SyntheticSpec, description="Settings of the synthetic market.")
     replay: ReplaySpec | None = Field(None, description="Required for type Replay, refused for any other.")
+    ibkr: IBKRDataSpec | None = Field(None, description="Required for type IBKR, refused for any other.")

@@ -1,4 +1,8 @@
-"""Builds the broker, the market data and the calendar that a scheduler's spec asks for."""
+"""Builds the broker, the market data and the calendar that a scheduler's spec asks for.
+
+In two steps: the site is there before the journal is open, the ground after it, for the journal says who we are to a
+broker's gateway.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from openbell.brokers.base import Broker
+from openbell.brokers.ibkr.connection import Connection
+from openbell.brokers.ibkr.source import IBKRSource
 from openbell.brokers.simulated.adapter import SimulatedBroker
 from openbell.brokers.simulated.book import Book
 from openbell.brokers.simulated.desk import VenueSettings
@@ -27,9 +33,30 @@ from openbell.resources.scheduler import SchedulerSpec
 from openbell.resources.surroundings import BrokerType, MarketDataType, MarketSpec, ReplaySpec
 from openbell.runner.accountbook import Dates
 from openbell.runner.control import Control
+from openbell.runner.gateway import Client, broker_of, market_of, needs_client, source_of
 from openbell.runner.replaying import ReplayResult, identity_of, manifest_of, prepare_folder
 
 BOOK = "venue.db"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySite:
+    """The recorded bars of a replay, and what has become of it."""
+
+    market: ReplayMarket
+    calendar: SessionCalendar
+    driver: Callable[[Armed], ReplayDriver]
+    clock: SimulatedClock
+    result: ReplayResult
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a scheduler trades, as far as that is known before the journal is open. `folder` keeps journal and book."""
+
+    folder: Path
+    clock: Clock
+    replay: ReplaySite | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +78,8 @@ class Ground:
     clock: Clock
     folder: Path
     replay: ReplayGround | None = None
+    gateway: Connection | None = None
+    source: IBKRSource | None = None
 
 
 def calendar_of(market: MarketSpec) -> SessionCalendar:
@@ -72,33 +101,62 @@ def ground_of(control: Control) -> object:
     spec = control.spec
     if spec.market_data.type is MarketDataType.REPLAY:
         return manifest_of(control)
-    return (spec.broker, spec.market_data, spec.mode)
+    hours = (spec.market.calendar, spec.market.hours_only, spec.market.extra_closures, spec.market.early_closes)
+    return (spec.broker, spec.market_data, spec.mode, hours if needs_client(spec) else None)
 
 
-def build_ground(control: Control, *, data: Path, datasets: Iterable[Path], stack: ExitStack) -> Ground:
-    """Everything that the spec asks for. Raises ManifestError for what does not exist or does not fit."""
-    spec = control.spec
-    account = f"{control.scheduler.namespace}/{control.scheduler.name}"
-    if spec.broker.type is not BrokerType.SIMULATED:
-        raise ManifestError("spec.broker.type is IBKR; this version trades with Simulated")
-    if spec.market_data.type is MarketDataType.REPLAY:
-        return _replay_ground(control, account, data, find_dataset(spec, datasets), stack)
+def prepare_site(control: Control, *, data: Path, datasets: Iterable[Path], stack: ExitStack) -> Site:
+    """Folder and clock. Raises ManifestError for recorded bars that do not exist or do not fit."""
+    if control.spec.market_data.type is MarketDataType.REPLAY:
+        return _replay_site(control, data, find_dataset(control.spec, datasets), stack)
     data.mkdir(parents=True, exist_ok=True)
-    clock = SystemClock()
+    return Site(data, SystemClock())
+
+
+def build_ground(control: Control, site: Site, *, stack: ExitStack, client: Client | None = None) -> Ground:
+    """Everything that the spec asks for. `client` is who we are to a gateway, where the spec needs one.
+
+    Raises ManifestError for what does not fit.
+    """
+    spec, clock = control.spec, site.clock
+    account = f"{control.scheduler.namespace}/{control.scheduler.name}"
+    if site.replay is not None:
+        return _replay_ground(spec, account, site, site.replay, stack)
+    if needs_client(spec):
+        if client is None:
+            raise ManifestError("a gateway is asked for, and who we are to it is not known")
+        if spec.broker.type is BrokerType.IBKR:
+            return _ibkr_ground(spec, site, client)
+        return _ibkr_data_ground(spec, account, site, client, stack)
     address = spec.broker.simulated.address
     if address:
         host, _, port = address.rpartition(":")
         remote = RemoteVenue(host, int(port), account)
         own = spec.market_data.type is MarketDataType.BROKER
-        return Ground(remote, remote if own else _synthetic(spec), clock, data)
+        return Ground(remote, remote if own else _synthetic(spec), clock, site.folder)
     synthetic = _synthetic(spec)
     broker = SimulatedBroker(
-        _book(data, stack), synthetic, clock, venue_settings(spec, None, synthetic.has), account=account
+        _book(site.folder, stack), synthetic, clock, venue_settings(spec, None, synthetic.has), account=account
     )
-    return Ground(broker, synthetic, clock, data)
+    return Ground(broker, synthetic, clock, site.folder)
 
 
-def _replay_ground(control: Control, account: str, data: Path, bars: Path, stack: ExitStack) -> Ground:
+def _ibkr_ground(spec: SchedulerSpec, site: Site, client: Client) -> Ground:
+    broker = broker_of(spec, site.clock, client)
+    market = market_of(spec, broker, calendar_of(spec.market))
+    return Ground(broker, market, site.clock, site.folder, gateway=broker.connection)
+
+
+def _ibkr_data_ground(spec: SchedulerSpec, account: str, site: Site, client: Client, stack: ExitStack) -> Ground:
+    """Real prices, and fills that are simulated at them, in the hours of the market alone."""
+    source, calendar = source_of(spec, site.clock, client), calendar_of(spec.market)
+    market = market_of(spec, source, calendar)
+    settings = venue_settings(spec, calendar if spec.market.hours_only else None, lambda _: True)
+    broker = SimulatedBroker(_book(site.folder, stack), market, site.clock, settings, account=account)
+    return Ground(broker, market, site.clock, site.folder, source=source)
+
+
+def _replay_site(control: Control, data: Path, bars: Path, stack: ExitStack) -> Site:
     spec = control.spec
     replay = _replay(spec)
     calendar = calendar_of(spec.market)
@@ -113,10 +171,14 @@ def _replay_ground(control: Control, account: str, data: Path, bars: Path, stack
     lock = FolderLock(root)
     stack.callback(lock.release)
     folder, result = prepare_folder(root, identity_of(control, bars.read_bytes()))
-    broker = SimulatedBroker(
-        _book(folder, stack), market, clock, venue_settings(spec, calendar, market.has), account=account, polls=False
-    )
-    return Ground(broker, market, clock, folder, ReplayGround(broker, clock, driver, result))
+    return Site(folder, clock, ReplaySite(market, calendar, driver, clock, result))
+
+
+def _replay_ground(spec: SchedulerSpec, account: str, site: Site, replay: ReplaySite, stack: ExitStack) -> Ground:
+    market, clock = replay.market, replay.clock
+    settings = venue_settings(spec, replay.calendar, market.has)
+    broker = SimulatedBroker(_book(site.folder, stack), market, clock, settings, account=account, polls=False)
+    return Ground(broker, market, clock, site.folder, ReplayGround(broker, clock, replay.driver, replay.result))
 
 
 def splits_of(replay: ReplaySpec) -> tuple[Split, ...]:

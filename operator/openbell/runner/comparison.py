@@ -62,6 +62,7 @@ class Comparison:
         self._comparing = asyncio.Lock()
         self.answered = asyncio.Event()
         self.is_certain = False  # whether the broker has told of every order since the connection came up
+        self.doubtful: frozenset[str] = frozenset()  # sent long ago, and the broker's complete answer settles none
         self.accept: Callable[[Recovery], Recovery] = lambda found: found  # a person's word on what is lost
         self.on_connected: Callable[[], None] = lambda: None
         self.why = "not compared yet"
@@ -141,6 +142,9 @@ class Comparison:
             for fill in sorted(fills, key=lambda each: each.time):
                 await self._desk.on_fill(fill)
             killpoints.reach("comparison.applied")
+            settled = self._desk.handed_over_before(question_at - SETTLING_SECONDS)
+            self.doubtful = frozenset() if found.unknown else settled & frozenset(found.doubtful)
+            self._metrics.orders_in_doubt.set(len(self.doubtful))
             if connection != self._connections:
                 return False  # what the connection before this one answered says nothing of what was missed between
             is_new = has_taken or self._desk.bookings != booked
@@ -213,12 +217,13 @@ class Comparison:
             return  # unknown changes nothing, and what is under way explains a difference: look again
         if found.unknown:
             self._not_in_sync("Unknown", f"the broker did not answer: {found.unknown[0]}")
-        elif found.differences and any(not difference.is_foreign for difference in found.differences):
-            difference = next(item for item in found.differences if not item.is_foreign)
-            self._not_in_sync(
-                "PositionMismatch",
-                f"the broker holds {difference.brokers:f} {difference.symbol} where we own {difference.ours:f}",
-            )
+        elif self.doubtful:
+            names = ", ".join(sorted(self.doubtful)[:3])
+            differs = _difference(found)
+            told = f"no final word of the broker on {names}" + (f", and {differs}" if differs else "")
+            self._not_in_sync("OrdersInDoubt", f"{told}; a person can settle it by openbell resolve")
+        elif _difference(found):
+            self._not_in_sync("PositionMismatch", _difference(found))
         elif found.doubtful or found.awaiting_fills:
             names = ", ".join((*found.doubtful, *found.awaiting_fills)[:3])
             self._not_in_sync("OrdersInDoubt", f"no final word of the broker on {names}")
@@ -269,3 +274,11 @@ class Comparison:
         if isinstance(answer, Unknown):
             return answer
         return {item.symbol: item.quantity for item in (answer.value if isinstance(answer, Value) else ())}
+
+
+def _difference(found: Recovery) -> str:
+    """The first position that the broker holds otherwise than we do, in one clause; empty where there is none."""
+    for item in found.differences:
+        if not item.is_foreign:
+            return f"the broker holds {item.brokers:f} {item.symbol} where we own {item.ours:f}"
+    return ""

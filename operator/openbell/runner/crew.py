@@ -20,6 +20,7 @@ from openbell.runner.assembly import Ground, ground_of
 from openbell.runner.control import Control, understand, wanted_of
 from openbell.runner.custom import Workshop
 from openbell.runner.desk import Told
+from openbell.runner.gateway import is_live_refused
 from openbell.runner.gauges import tell_gauges
 from openbell.runner.leadership import Contender, Leadership
 from openbell.runner.ledger import Ledger
@@ -32,6 +33,7 @@ from openbell.runner.recording import Recording
 from openbell.runner.replaying import ReplayLoop
 from openbell.runner.reporter import Reporter
 from openbell.runner.source import UNREACHABLE, Observed, Source
+from openbell.runner.steering import Steering
 from openbell.runner.view import View
 from openbell.telemetry.logs import LogTail
 from openbell.telemetry.metrics import ErrorKind, RunnerMetrics
@@ -65,6 +67,7 @@ class RunnerOptions:
     pod: str = ""
     owner_uid: str = ""
     allowed_hosts: tuple[str, ...] = ()
+    live_account: str = ""  # that whoever runs Openbell allows live trading for
 
 
 class Crew:
@@ -148,6 +151,12 @@ class Crew:
             SystemClock(),
             metrics,
         )
+        self.steering: Steering | None = None
+        if ground.gateway is not None:
+            self.steering = Steering(ground.gateway, self.gate, self.desk, ledger, options.data)
+            ground.gateway.on_link = self._on_link
+            self.view.steering = self.steering
+            self.situation.link = self.steering.standing
         self.desk.listeners += [self._on_told, self.view.tell_order]
         self.view.close = self._close_position
 
@@ -162,6 +171,11 @@ class Crew:
         self.reporter.announce()
         self._metrics.set_state(self.gate.state)
         self.view.tell_status()
+
+    def _on_link(self) -> None:
+        if self.steering is not None:
+            self.steering.note()
+        self.announce()
 
     def _on_told(self, told: Told) -> None:
         self.supervisor.nudge()
@@ -188,7 +202,7 @@ class Crew:
         if control is None:
             return
         if ground_of(control) != ground_of(self._control):
-            log.info("runner.restarting", why="the broker, the market data or the replay changed")
+            log.info("runner.restarting", why="the broker, the market data, their hours or the replay changed")
             self.end(Ending.RESTART)
             return
         self._control = control
@@ -197,6 +211,7 @@ class Crew:
         if self._loss.confirm(control.scheduler.annotations):
             self.comparison.ask()
         self.gate.journal_lost = self._loss.is_open
+        self.gate.live_refused = is_live_refused(control.spec, self._options.live_account)
         self.parts.adopt(control)
         self.situation.lost_epoch = self._loss.known_epoch
         self.situation.known_epoch = max(self.situation.known_epoch, observed.known_epoch)
@@ -233,6 +248,8 @@ class Crew:
     async def run(self) -> Ending:
         """Work until asked to end; then halt, say so, and give the lease back."""
         self.lifecycle.restore()
+        if self.steering is not None:
+            self.steering.restore()
         app = create_app(self.view, token=self._options.token, allowed_hosts=self._options.allowed_hosts)
         try:
             async with (
@@ -261,6 +278,8 @@ class Crew:
             "locks": self.locking.run(),
             "portfolio": self._tell_portfolio(),
         }
+        if self._ground.source is not None:
+            work["market data"] = self._ground.source.run()
         replay = self._ground.replay
         if replay is not None:
             loop = ReplayLoop(

@@ -18,7 +18,7 @@ import structlog
 
 from openbell.brokers.base import Broker, NotSentError
 from openbell.domain.clock import Clock
-from openbell.domain.errors import BrokerError
+from openbell.domain.errors import BrokerError, NotAllowedError
 from openbell.domain.identity import Leg
 from openbell.domain.money import ZERO
 from openbell.domain.orders import (
@@ -370,6 +370,23 @@ class Desk(Underway):
                 log.warning("order.rejected", order=update.order_ref, why=update.detail)
                 if flying.intent.kind is not IntentKind.PROTECTIVE:  # the lot keeps its exits, and is traded as before
                     self._ledger.statistics = counted_rejection(self._ledger.statistics, flying.intent)
+
+    async def resolve(self, order_ref: str, *, was_sent: bool, by: str) -> IntentRecord:
+        """Take a person's word on an order that the broker has no certain word on, and write it down.
+
+        One that was sent is over, with the fills that are booked; one that was not never was. Later words of the broker
+        and fills count all the same. Raises KeyError where it is not under way, NotAllowedError where the broker has
+        acknowledged what is said not to have been sent.
+        """
+        record = self.in_flight[order_ref].record
+        has_been_seen = record.state is IntentState.WORKING or max(record.filled, record.reported) > ZERO
+        if has_been_seen and not was_sent:
+            raise NotAllowedError(f"The broker has acknowledged order {order_ref}, so it was sent.")
+        said = "it was sent and is over" if was_sent else "it was never sent"
+        state = IntentState.CANCELLED if was_sent else IntentState.WITHDRAWN
+        log.warning("order.resolved", order=order_ref, state=state.value, by=by)
+        await self.on_update(OrderUpdate(order_ref, state, "", record.filled, detail=f"{by} says that {said}"))
+        return await self._writing.read(self._journal.record(order_ref)) or record
 
     def _with_certain_terms(self, update: OrderUpdate, question_at: float | None) -> OrderUpdate:
         """The update, without its terms where they may be from before a change that is under way."""

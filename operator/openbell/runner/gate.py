@@ -42,6 +42,7 @@ class Gate:
     flattening: bool = False
     broker_connected: bool = False
     broker_required: bool = True
+    broker_released: bool = False  # by REST: a person wants no connection to the broker
     in_sync: bool = False
     journal_open: bool = True
     journal_lost: bool = False
@@ -73,6 +74,7 @@ class Gate:
             (not self.journal_open, Reason.JOURNAL_FAILED),
             (self.state_is_stale, Reason.STALE_STATE),
             (self.live_refused, Reason.LIVE_NOT_ALLOWED),
+            (self.broker_released, Reason.BROKER_DISCONNECTED),
             (self.broker_required and not self.broker_connected, Reason.BROKER_DISCONNECTED),
             (not self.in_sync, Reason.RECONCILING),
         ):

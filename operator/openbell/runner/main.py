@@ -16,9 +16,10 @@ from openbell.domain.errors import JournalLockedError
 from openbell.journal import Journal, JournalState
 from openbell.journal.recorder import Recorder
 from openbell.journal.trail import AGELESS, MAX_AGE
-from openbell.runner.assembly import Ground, build_ground
+from openbell.runner.assembly import Site, build_ground, prepare_site
 from openbell.runner.control import Control, understand
 from openbell.runner.crew import Crew, Ending, RunnerOptions
+from openbell.runner.gateway import Client, client_of, needs_client
 from openbell.runner.leadership import Contender
 from openbell.runner.ledger import KEPT_TRADES, Ledger
 from openbell.runner.locking import LOCK_MEMORY
@@ -102,15 +103,19 @@ class Runner:
                 return ending
 
     async def _run_crew(self, observed: Observed, control: Control, stack: ExitStack) -> Ending:
-        ground = build_ground(control, data=self._options.data, datasets=self._options.datasets, stack=stack)
-        journal = await self._open_journal(ground)
+        site = prepare_site(control, data=self._options.data, datasets=self._options.datasets, stack=stack)
+        journal = await self._open_journal(site)
         stack.callback(journal.close)
         lost = self._metrics.trail_lost.inc
-        max_age = MAX_AGE if ground.replay is None else AGELESS
-        recorder = Recorder(ground.folder / "journal", on_drop=lost, on_error=lost, max_age=max_age)
+        max_age = MAX_AGE if site.replay is None else AGELESS
+        recorder = Recorder(site.folder / "journal", on_drop=lost, on_error=lost, max_age=max_age)
         stack.callback(recorder.close)
-        state = await journal.load(since=ground.clock.now() - timedelta(days=1))
+        state = await journal.load(since=site.clock.now() - timedelta(days=1))
         owner = state.owner_tag or await journal.adopt_owner(self._options.owner_uid or control.scheduler.uid)
+        client: Client | None = None
+        if needs_client(control.spec):
+            client = await client_of(journal, owner, self._options.live_account)
+        ground = build_ground(control, site, stack=stack, client=client)
         loss = JournalLoss(ground.folder / "journal")
         known_epoch = observed.known_epoch
         if ground.replay is None:
@@ -141,12 +146,12 @@ class Runner:
         finally:
             self._crew = None
 
-    async def _open_journal(self, ground: Ground) -> Journal:
+    async def _open_journal(self, site: Site) -> Journal:
         """Wait for the folder's lock: the process that has it is still trading."""
         told = False
         while True:
             try:
-                return await asyncio.to_thread(Journal.open, ground.folder / "journal", clock=ground.clock)
+                return await asyncio.to_thread(Journal.open, site.folder / "journal", clock=site.clock)
             except JournalLockedError as error:
                 if not told:
                     log.warning("journal.locked", error=str(error))

@@ -66,6 +66,7 @@ class Situation:
     lease_holder: Callable[[], str] = lambda: ""
     account_book: AccountBook | None = None
     locks: Callable[[], tuple[Lock, ...]] = lambda: ()  # those that hold openings back now
+    link: Callable[[], tuple[str, str]] = lambda: ("Disconnected", "")  # the reason and why of the broker's connection
     lost_epoch: int = 0
     known_epoch: int = 0  # the highest that the status had seen when this runner started
     finished: str = ""  # what a replay that has ended says of itself
@@ -102,7 +103,9 @@ class Situation:
         if gate.state is TradingState.PAUSED:
             return "paused" + (", exits too" if gate.exits_halted_while_paused else ", exits go on")
         blocked = gate.entry_blocked()
-        if blocked is Reason.RECONCILING or blocked is Reason.BROKER_DISCONNECTED:
+        if blocked is Reason.BROKER_DISCONNECTED:
+            return self._disconnected()[1]
+        if blocked is Reason.RECONCILING:
             return self.comparison.why
         if blocked is Reason.KILL_SWITCH:
             return f"{blocked.text}, exits go on"
@@ -217,15 +220,13 @@ class Situation:
             (
                 SchedulerCondition.BROKER_CONNECTED,
                 self.gate.broker_connected,
-                "Connected" if self.gate.broker_connected else "Disconnected",
-                "the broker answers" if self.gate.broker_connected else self.comparison.why,
+                *(("Connected", "the broker answers") if self.gate.broker_connected else self._disconnected()),
             ),
             (SchedulerCondition.DATA_FRESH, self.data.is_fresh, self.data.reason, self.data.why),
             (
                 SchedulerCondition.BROKER_IN_SYNC,
                 self.gate.in_sync,
-                self.comparison.reason,
-                self.comparison.why,
+                *self._in_sync(),
             ),
             (
                 SchedulerCondition.UNMONITORED_POSITIONS,
@@ -234,6 +235,16 @@ class Situation:
             ),
             (SchedulerCondition.DEGRADED, *self._degraded()),
         ]
+
+    def _disconnected(self) -> tuple[str, str]:
+        """Why the broker is not connected: what its link says, where it has one."""
+        reason, why = self.link()
+        return reason, why or self.comparison.why
+
+    def _in_sync(self) -> tuple[str, str]:
+        if self.gate.broker_connected:
+            return self.comparison.reason, self.comparison.why
+        return "Disconnected", f"nothing can be compared: {self._disconnected()[1]}"
 
     def _paused(self) -> tuple[bool, str, str]:
         acknowledged, wanted = self.supervisor.acknowledged, self.supervisor.wanted

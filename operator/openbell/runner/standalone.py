@@ -1,4 +1,7 @@
-"""Resources without a cluster: manifests in files, which are watched, and a folder that keeps what REST said."""
+"""Resources without a cluster: manifests in files, which are watched, and a folder that keeps what REST said.
+
+Objects of other APIs in the files, such as a Deployment, are for a cluster, and passed over.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ import yaml
 from openbell.domain.errors import ManifestError
 from openbell.resources import scheduler, strategy
 from openbell.resources.common import API_VERSION
-from openbell.resources.load import Manifest, documents, parse_manifest
+from openbell.resources.load import Manifest, documents, is_foreign, parse_manifest
 from openbell.runner.settings import SchedulerVariables
 from openbell.runner.source import Observed
 from openbell.runner.sources import CONFIG_MAP, ConfigMaps, config_map_texts
@@ -170,6 +173,8 @@ def _read(path: Path) -> list[dict[str, Any]]:
     found = []
     for document in documents(content, source=str(path)):
         kind = document.get("kind") if isinstance(document, dict) else None
+        if kind not in _KINDS and is_foreign(document):
+            continue
         if kind not in _KINDS:
             raise ManifestError(f"{path}: kind is {kind!r}; it must be {', '.join(_KINDS[:-1])} or {_KINDS[-1]}")
         try:

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from openbell import __version__
 from openbell.domain.clock import Clock
-from openbell.domain.errors import JournalError, ManifestError
+from openbell.domain.errors import JournalError, ManifestError, NotAllowedError
 from openbell.domain.money import cents
 from openbell.domain.positions import Position
 from openbell.domain.statistics import Statistics
@@ -29,6 +29,7 @@ from openbell.runner.locking import Locking, LockNotFoundError
 from openbell.runner.shown import condition_view, lock_view, order_view, signal_view, trade_view
 from openbell.runner.situation import Situation
 from openbell.runner.source import Source
+from openbell.runner.steering import Steering
 from openbell.strategies.loader import STRATEGY_TYPES
 from openbell.telemetry.logs import LogTail
 from openbell.telemetry.metrics import RunnerMetrics
@@ -39,6 +40,7 @@ from openbell.web.values import (
     Check,
     CloseResult,
     ConfigView,
+    ConnectionResult,
     EquityPoint,
     HealthView,
     LifecycleResult,
@@ -86,6 +88,7 @@ class View:
     replay_view: Callable[[], ReplayView | None] = lambda: None
     recorder: Recorder | None = None
     close: Callable[[str], str] = lambda _: ""
+    steering: Steering | None = None
     _started: float = 0.0
     _accounts: Accounts = field(init=False)
 
@@ -240,6 +243,16 @@ class View:
     async def orders(self, limit: int) -> Sequence[OrderView]:
         return [order_view(record) for record in await self.journal.orders(limit)]
 
+    async def resolve_order(self, order_ref: str, *, was_sent: bool) -> OrderView:
+        comparison = self.situation.comparison
+        if order_ref not in self.situation.desk.in_flight:
+            raise NotThereError(f"Order {order_ref!r} is not under way; GET /api/orders lists the newest.")
+        if order_ref not in comparison.doubtful:
+            raise NotAllowedError(f"Order {order_ref} is not in doubt: the broker's own word on it counts.")
+        record = await self.situation.desk.resolve(order_ref, was_sent=was_sent, by=BY_REST)
+        comparison.ask()
+        return order_view(record)
+
     async def decisions(self, query: DecisionQuery) -> Sequence[Run]:
         if self.recorder is None:
             raise JournalError("this runner keeps no decision trail")
@@ -307,6 +320,18 @@ class View:
         if position_id not in self.situation.ledger.positions:
             return None
         return CloseResult(position_id, self.close(position_id))
+
+    async def connect_broker(self, wait_seconds: float) -> ConnectionResult:
+        return await self._gateway().connect(wait_seconds)
+
+    async def disconnect_broker(self) -> ConnectionResult:
+        return await self._gateway().disconnect()
+
+    def _gateway(self) -> Steering:
+        if self.steering is None:
+            kind = self.status().broker_type
+            raise NotAllowedError(f"spec.broker.type is {kind}; there is no gateway to connect to or disconnect from")
+        return self.steering
 
     async def start(self, wait_seconds: float) -> LifecycleResult:
         return await self.lifecycle.start(wait_seconds)

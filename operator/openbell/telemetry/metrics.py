@@ -119,6 +119,9 @@ class RunnerMetrics:
 
         self.state = gauge("state", "1 for the effective state, 0 for the others.", "state", TradingState)
         self.broker_connected = gauge("broker_connected", "1 while the broker is connected.")
+        self.orders_in_doubt = gauge(
+            "orders_in_doubt", "Orders of ours on which the broker had no certain word when it was last asked for all."
+        )
         self.leading = gauge("leading", "1 while this runner holds its lease.")
         self.epoch = gauge("epoch", "Number of this runner's leadership; grows with every takeover.")
         self.observed_generation = gauge("observed_generation", "Generation of the scheduler that the runner acts by.")

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from openbell import __version__
 from openbell.web import errors, middleware, stream
 from openbell.web.auth import Guard
-from openbell.web.routes import decisions, locks, page, scheduler, service, strategies, trading
+from openbell.web.routes import connection, decisions, locks, page, scheduler, service, strategies, trading
 from openbell.web.view import RunnerView
 
 DESCRIPTION = (
@@ -38,7 +38,7 @@ def create_app(
     app.state.guard = Guard(token, allowed_hosts)
     app.state.stream_clients = set()
     errors.install(app)
-    for each in (scheduler, strategies, trading, decisions, locks, service, stream):
+    for each in (scheduler, strategies, trading, connection, decisions, locks, service, stream):
         app.include_router(each.router)
     page.install(app, static)
     app.add_middleware(middleware.BodyLimit)

@@ -11,6 +11,8 @@ from starlette.requests import HTTPConnection
 from openbell.web.schemas.base import ErrorBody
 from openbell.web.view import RunnerView
 
+MAX_WAIT_SECONDS = 60
+
 
 def runner_view(request: Request) -> RunnerView:
     """The runner that this application shows."""
@@ -39,6 +41,18 @@ class LimitQuery(NoOther):
 
 
 Limit = Annotated[LimitQuery, Query()]
+
+
+class WaitQuery(NoOther):
+    """Whether to wait."""
+
+    wait: Annotated[
+        float,
+        Field(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the runner's acknowledgement; 0 = do not."),
+    ] = 0.0
+
+
+Wait = Annotated[WaitQuery, Query()]
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -21,7 +21,7 @@ from openbell.domain.statistics import Counters
 Mode: TypeAlias = Literal["Paper", "Live"]
 
 
-MarketDataType: TypeAlias = Literal["Broker", "Synthetic", "Replay"]
+MarketDataType: TypeAlias = Literal["Broker", "Synthetic", "Replay", "IBKR"]
 
 
 Execution: TypeAlias = Literal["Trade", "Shadow"]
@@ -286,6 +286,15 @@ class LifecycleResult:
 
     generation: int | None
     acknowledged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionResult:
+    """What a connect or disconnect of the broker's gateway came to: the link's reason, and one sentence."""
+
+    connected: bool
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from openbell.domain.statistics import Statistics
 from openbell.engine.trail import DecisionQuery, Run
 from openbell.web.values import (
     CloseResult,
+    ConnectionResult,
     EquityPoint,
     HealthView,
     Lagged,
@@ -75,6 +76,10 @@ class RunnerView(Protocol):
         """The newest orders, newest first."""
         ...
 
+    async def resolve_order(self, order_ref: str, *, was_sent: bool) -> OrderView:
+        """A person's word on an order in doubt. NotAllowedError where the broker's own word counts, NotThereError."""
+        ...
+
     async def money(self) -> MoneyView:
         """Cash, fees and profit; what only the journal says is None while it cannot be read."""
         ...
@@ -105,6 +110,14 @@ class RunnerView(Protocol):
 
     def close_position(self, position_id: str) -> CloseResult | None:
         """Leave a position at the market; None where there is no such open one. Raises NotAllowedError."""
+        ...
+
+    async def connect_broker(self, wait_seconds: float) -> ConnectionResult:
+        """Connect to the broker's gateway again, waiting so long. NotAllowedError where the broker has none."""
+        ...
+
+    async def disconnect_broker(self) -> ConnectionResult:
+        """Hang up and stay so. NotAllowedError where the broker has no gateway."""
         ...
 
     async def start(self, wait_seconds: float) -> LifecycleResult: ...

@@ -29,11 +29,12 @@ from fakes.venues import Heard, intent, listening
 from openbell.brokers.base import NotSentError
 from openbell.brokers.ibkr.account import Mode, Wanted
 from openbell.brokers.ibkr.adapter import IBKRBroker, Settings
+from openbell.brokers.ibkr.library import LibraryMissingError
 from openbell.brokers.ibkr.orderids import OrderIds
 from openbell.brokers.ibkr.supervision import Phase, Reason, Timing
 from openbell.domain.answers import ConfirmedEmpty, Unknown, Value
 from openbell.domain.clock import SystemClock
-from openbell.domain.errors import BrokerError
+from openbell.domain.errors import BrokerError, JournalError
 from openbell.domain.orders import IntentKind, IntentState, OrderTerms, OrderType, Side
 
 QUICK = Timing(handshake=1.0, synchronise=1.0, first_retry=0.02, longest_retry=0.1, client_id_retry=0.05, resets=())
@@ -42,10 +43,17 @@ REF = "ob1.a.1"
 
 
 def broker(gateway: FakeGateway, **changes: Any) -> IBKRBroker:
-    ids = changes.pop("order_ids", None)
+    ids, write = changes.pop("order_ids", None), changes.pop("write", None)
     settings = Settings("gateway", 4002, CLIENT, request_seconds=0.3, timing=QUICK)
     settings = replace(settings, **changes)
-    return IBKRBroker(settings, SystemClock(), order_ids=ids, rng=random.Random(1), load_library=gateway.library)
+    return IBKRBroker(
+        settings,
+        SystemClock(),
+        order_ids=ids,
+        write_order_id=write,
+        rng=random.Random(1),
+        load_library=gateway.library,
+    )
 
 
 @asynccontextmanager
@@ -178,6 +186,41 @@ async def test_a_half_open_socket_is_found_though_the_library_says_connected(gat
         await heard.until(lambda: len(heard.connections()) > 2)
 
 
+async def test_by_hand_it_is_disconnected_and_connected_again(gateway: FakeGateway) -> None:
+    async with connected(gateway) as heard:
+        told: list[Reason] = []
+        adapter(heard).connection.on_link = lambda: told.append(adapter(heard).link.reason)
+        adapter(heard).connection.dismiss("by hand")
+        assert not heard.broker.is_connected
+        assert gateway.client.conn.transport is None or gateway.client.conn.transport.closing
+        with pytest.raises(NotSentError, match="by hand"):
+            heard.broker.send(intent(REF))
+        await asyncio.sleep(0.2)
+        assert (gateway.dialled, told) == (1, [Reason.DISMISSED])
+        adapter(heard).connection.recall()
+        await heard.until(lambda: heard.connections() == [True, False, True])
+        assert told[-1] is Reason.CONNECTED
+
+
+async def test_without_a_library_it_says_so_and_goes_on(gateway: FakeGateway) -> None:
+    def missing(name: str) -> Any:
+        raise LibraryMissingError("ib_async or ib_insync is not installed")
+
+    made = IBKRBroker(Settings("gateway", 4002, CLIENT), SystemClock(), load_library=missing)
+    told: list[str] = []
+    made.connection.on_link = lambda: told.append(made.link.why)
+    running = asyncio.create_task(made.run())
+    try:
+        await until(lambda: bool(told))
+        assert (made.link.reason, made.is_connected) == (Reason.NO_LIBRARY, False)
+        assert told == ["ib_async or ib_insync is not installed"]
+        assert isinstance(await made.orders(), Unknown)
+        assert not running.done()
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_client_zero_is_refused(gateway: FakeGateway) -> None:
     with pytest.raises(BrokerError, match="by hand"):
         broker(gateway, client_id=0)
@@ -205,6 +248,66 @@ async def test_the_highest_number_of_earlier_processes_is_passed(gateway: FakeGa
         heard.broker.send(intent(REF))
         assert [number for number, _, _ in gateway.placed()] == [41]
         assert adapter(heard).order_ids.high_water == 41
+
+
+class Disk:
+    """Where order ids are written down; it can be full."""
+
+    def __init__(self) -> None:
+        self.is_full = False
+        self.written: list[int] = []
+
+    async def write(self, order_id: int) -> None:
+        if self.is_full:
+            raise JournalError("the disk is full")
+        self.written.append(order_id)
+
+
+async def test_a_block_of_order_ids_is_written_down_before_the_first_is_used(gateway: FakeGateway) -> None:
+    disk, gateway.next_valid_id = Disk(), 300
+    async with connected(gateway, order_ids=OrderIds.kept(40), write=disk.write) as heard:
+        assert disk.written == [399], "before it counts as connected"
+        for number in range(10):
+            heard.broker.send(intent(f"ob1.a.{number}"))
+        assert [number for number, _, _ in gateway.placed()] == list(range(300, 310))
+        assert disk.written == [399]
+
+
+async def test_the_next_block_is_written_down_while_enough_of_the_last_is_left(gateway: FakeGateway) -> None:
+    disk = Disk()
+    async with connected(gateway, order_ids=OrderIds.kept(0), write=disk.write) as heard:
+        gateway.callbacks.openOrder(70, contract(), order(orderId=70), state())
+        await until(lambda: disk.written == [100, 170])
+        heard.broker.send(intent(REF))
+        assert [number for number, _, _ in gateway.placed()] == [71]
+
+
+async def test_without_room_to_write_an_order_id_down_entries_wait_and_exits_do_not(gateway: FakeGateway) -> None:
+    disk = Disk()
+    disk.is_full = True
+    async with connected(gateway, order_ids=OrderIds.kept(40), write=disk.write) as heard:
+        with pytest.raises(NotSentError, match="its order id is not written down yet"):
+            heard.broker.send(intent(REF))
+        heard.broker.send(replace(intent("ob1.a.x", Side.SELL), kind=IntentKind.EXIT))
+        assert [number for number, _, _ in gateway.placed()] == [41]
+        disk.is_full = False
+        await until(lambda: disk.written == [141])
+        heard.broker.send(intent(REF))
+        assert [number for number, _, _ in gateway.placed()] == [41, 42]
+
+
+async def test_a_disk_that_does_not_answer_keeps_no_connection_waiting(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("openbell.brokers.ibkr.adapter.WRITE_SECONDS", 0.05)
+
+    async def hang(order_id: int) -> None:
+        await asyncio.sleep(60)
+
+    async with connected(gateway, order_ids=OrderIds.kept(40), write=hang) as heard:
+        assert heard.connections() == [True]
+        heard.broker.send(replace(intent("ob1.a.x", Side.SELL), kind=IntentKind.EXIT))
+        assert [number for number, _, _ in gateway.placed()] == [41]
 
 
 async def test_an_order_that_cannot_be_one_is_rejected_and_never_sent(gateway: FakeGateway) -> None:

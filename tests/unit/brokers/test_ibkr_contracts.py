@@ -98,3 +98,20 @@ def test_a_class_of_shares_has_our_name_and_the_brokers() -> None:
 def test_an_option_or_a_share_in_another_currency_is_never_taken_for_the_share() -> None:
     assert symbol_of(contract(secType="OPT", localSymbol="AAPL  261218C00200000")) != "AAPL"
     assert symbol_of(contract(currency="EUR")) == "AAPL/STK/EUR/265598"
+
+
+def test_what_is_not_known_is_asked_again_after_a_while_with_its_reason_meanwhile() -> None:
+    contracts = Contracts()
+    contracts.get("AAPL")
+    assert contracts.due(0.0) == ["AAPL"]
+    assert contracts.why_not("AAPL") == ""
+    contracts.put("AAPL", Unknown("no answer"))
+    assert (contracts.due(14.0), contracts.why_not("AAPL")) == ([], "no answer")
+    contracts.get("IBM")
+    assert contracts.due(14.0) == ["IBM"]
+    contracts.put("IBM", ConfirmedEmpty())
+    assert contracts.why_not("IBM") == "the broker knows no share IBM in USD"
+    assert contracts.due(15.0) == ["AAPL"]
+    contracts.put("AAPL", Value(AAPL))
+    assert contracts.why_not("AAPL") == ""
+    assert contracts.due(100.0) == []

@@ -104,3 +104,17 @@ def test_after_a_violation_nothing_is_asked_for_a_minute() -> None:
     pacer.violated(10.0)
     assert pacer.delay(request, 10.0) == 60.0
     assert pacer.delay(request, 70.0) == 0.0
+
+
+def test_of_longer_bars_only_so_many_may_be_open_at_a_time() -> None:
+    """IBKR has lifted the other three rules for bars of a minute and more."""
+    pacer, request = HistoricalPacer(), HistoricalRequest("a", "AAPL", "SMART", "TRADES", 60)
+    for _ in range(45):
+        assert pacer.delay(request, 0.0) == 0.0
+        pacer.begin(request, 0.0)
+    assert pacer.delay(request, 0.0) is None
+    pacer.end()
+    assert pacer.delay(request, 0.0) == 0.0
+    pacer.violated(0.0)
+    assert pacer.delay(request, 10.0) == 50.0
+    assert pacer.delay(HistoricalRequest("a", "AAPL", "SMART", "TRADES", 30), 60.0) == 0.0, "and they are not counted"

@@ -12,6 +12,7 @@ from openbell.brokers.ibkr.supervision import (
     RESETS,
     Action,
     ClientIdInUse,
+    Dismissed,
     Event,
     Farm,
     Heard,
@@ -21,6 +22,7 @@ from openbell.brokers.ibkr.supervision import (
     Phase,
     Ready,
     Reason,
+    Recalled,
     Refused,
     ServerBack,
     ServerLost,
@@ -93,6 +95,40 @@ def test_a_lost_connection_is_announced_at_once_and_dialled_again(world: World) 
     assert world.happen(Lost("the socket is gone")) == [Action.HANG_UP, Action.ANNOUNCE_DOWN]
     assert (world.link.reason, world.link.why) == (Reason.LOST, "the socket is gone")
     assert Action.DIAL in world.wait(5.0)
+
+
+def test_who_is_sent_away_hangs_up_and_dials_no_more_until_called_back(world: World) -> None:
+    world.connect()
+    assert world.happen(Dismissed("by hand")) == [Action.HANG_UP, Action.ANNOUNCE_DOWN]
+    assert (world.link.reason, world.link.why) == (Reason.DISMISSED, "by hand")
+    assert (
+        world.happen(Dismissed("again"), Lost("late word"), Ready(), Synchronised(), ServerBack(data_lost=True)) == []
+    )
+    assert world.wait(100_000.0) == []
+    assert (world.link.phase, world.link.why) == (Phase.WAITING, "by hand")
+    assert world.happen(Recalled()) == []
+    assert world.wait(1.0) == [Action.DIAL]
+    assert world.happen(Ready(), Synchronised())[-1] is Action.ANNOUNCE_UP
+
+
+@pytest.mark.parametrize("before", [(), (Ticked(),), (Ticked(), Ready())])
+def test_whatever_goes_on_is_ended_by_a_dismissal(world: World, before: tuple[Event, ...]) -> None:
+    world.happen(*before)
+    assert world.happen(Dismissed("by hand")) == ([Action.HANG_UP] if before else [])
+    assert world.wait(1000.0) == []
+
+
+def test_nobody_is_called_back_who_was_not_sent_away(world: World) -> None:
+    world.connect()
+    link = world.link
+    assert world.happen(Recalled()) == []
+    assert world.link == link
+
+
+def test_a_library_that_is_missing_is_what_is_said_whatever_people_ask(world: World) -> None:
+    world.link = Link(reason=Reason.NO_LIBRARY, due_at=float("inf"))
+    assert world.happen(Dismissed("by hand"), Recalled()) == []
+    assert world.link.reason is Reason.NO_LIBRARY
 
 
 def test_attempts_become_rarer_to_a_bound_and_jitter_only_shortens(world: World) -> None:

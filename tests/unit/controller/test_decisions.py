@@ -121,18 +121,58 @@ def test_a_deleted_scheduler_is_let_go_at_once_where_waiting_would_not_help(fact
     assert deletion(**facts) == 0
 
 
+def ibkr(host: str, account: str) -> dict[str, Any]:
+    return {"broker": {"type": "IBKR", "ibkr": {"host": host, "port": 4002, "account": account}}}
+
+
 def test_an_account_belongs_to_the_scheduler_that_named_it_first() -> None:
     accounts = Accounts()
-    spec = {"broker": {"type": "IBKR", "ibkr": {"host": "GW", "port": 4002, "account": "DU1"}}}
-    account = account_of(spec)
-    assert account == ("gw", "DU1")
-    assert account_of({"broker": {"type": "Simulated"}}) is None
+    account = account_of(ibkr("GW", "DU1"), "n")
+    assert account == ("gw.n", "DU1")
+    assert account_of({"broker": {"type": "Simulated"}}, "n") is None
     assert accounts.claim(("n", "young"), account, "2026-02-01", "b") == set()
     assert accounts.claim(("n", "old"), account, "2026-01-01", "a") == {("n", "young")}
     assert accounts.holder_before(("n", "young")) == ("n", "old")
     assert accounts.holder_before(("n", "old")) is None
+    assert accounts.claim(("n", "old"), account, "2026-01-01", "a") == set()
     assert accounts.claim(("n", "old"), None, "", "") == {("n", "young")}
     assert accounts.holder_before(("n", "young")) is None
+
+
+def test_a_scheduler_that_names_another_account_gives_the_first_one_free() -> None:
+    accounts = Accounts()
+    for name, created in (("a", "2026-01-01"), ("b", "2026-01-02"), ("c", "2026-01-03")):
+        accounts.claim(("n", name), ("gw", "DU1"), created, name)
+    accounts.claim(("n", "d"), ("gw", "DU2"), "2026-01-04", "d")
+    assert accounts.holder_before(("n", "c")) == ("n", "a"), "the earliest"
+    assert accounts.claim(("n", "a"), ("gw", "DU2"), "2026-01-01", "a") == {("n", "b"), ("n", "c"), ("n", "d")}
+    assert [accounts.holder_before(("n", name)) for name in "abcd"] == [None, None, ("n", "b"), ("n", "a")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (("gw", "DU1"), ("gw", "DU1"), True),
+        (("gw", "DU1"), ("gw", "DU2"), False),
+        (("gw", "DU1"), ("gw", ""), True),  # whichever the gateway has may be that one
+        (("gw", ""), ("gw", ""), True),
+        (("gw", "DU1"), ("gw.n.svc", "DU1"), True),
+        (("gw", "DU1"), ("gw.n.svc.cluster.local.", "DU1"), True),
+        (("gw", "DU1"), ("gw.m", "DU1"), False),
+        (("gw.example.org", ""), ("gw.example.org", "DU1"), True),
+        (("10.0.0.1", "DU1"), ("10.0.0.2", "DU1"), False),
+    ],
+)
+def test_two_names_of_one_account(one: tuple[str, str], other: tuple[str, str], same: bool) -> None:
+    accounts = Accounts()
+    accounts.claim(("n", "old"), account_of(ibkr(*one), "n"), "2026-01-01", "a")
+    affected = accounts.claim(("n", "young"), account_of(ibkr(*other), "n"), "2026-02-01", "b")
+    assert accounts.holder_before(("n", "young")) == (("n", "old") if same else None)
+    assert affected == ({("n", "old")} if same else set())
+
+
+def test_a_service_of_another_namespace_is_another_gateway() -> None:
+    assert account_of(ibkr("gw", "DU1"), "n") != account_of(ibkr("gw", "DU1"), "m")
 
 
 def lease(renewed: str) -> dict[str, Any]:

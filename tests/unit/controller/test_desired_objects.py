@@ -150,6 +150,20 @@ def test_the_hash_does_not_follow_the_replicas_but_every_other_field() -> None:
     assert seals[0] == seals[1] != seals[2]
 
 
+@pytest.mark.parametrize(
+    ("mode", "allow_live", "told"), [("Live", True, "U1"), ("Live", False, None), ("Paper", True, None)]
+)
+def test_a_runner_is_told_of_live_trading_only_where_both_want_it(
+    mode: str, allow_live: bool, told: str | None
+) -> None:
+    broker = {"type": "IBKR", "ibkr": {"host": "gw", "account": "U1"}}
+    spec = SchedulerSpec.model_validate({"mode": mode, "broker": broker})
+    workload = deployment(OWNER, spec, image=IMAGE, replicas=0, allow_live=allow_live)
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    environment = {each["name"]: each.get("value") for each in container["env"]}
+    assert environment.get("OPENBELL_ALLOW_LIVE") == told
+
+
 def test_named_items_merge_lists_of_values_replace_and_null_removes() -> None:
     base = {"a": 1, "containers": [{"name": "x", "args": ["1"], "env": [{"name": "E", "value": "1"}]}], "b": {"c": 2}}
     over = {"containers": [{"name": "x", "args": ["2"]}, {"name": "y"}], "b": {"c": None, "d": 3}}

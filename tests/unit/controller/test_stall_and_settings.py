@@ -32,21 +32,19 @@ def test_nothing_stands_in_the_way_of_the_simulated_broker() -> None:
     assert said(allow_live=True) is None
 
 
-def test_the_broker_that_is_not_there_yet_stalls() -> None:
-    message = "this version of Openbell has no adapter for spec.broker.type IBKR"
-    assert said(broker=IBKR) == ("BrokerNotAvailable", message)
-    assert said(broker=IBKR, allow_live=True) == ("BrokerNotAvailable", message)
+def test_a_gateway_may_be_traded_on_paper_whatever_the_chart_allows() -> None:
+    assert said(broker=IBKR) is None
+    assert said(broker=IBKR, allow_live=True) is None
 
 
-def test_live_says_what_it_needs_and_stalls_whatever_the_chart_allows() -> None:
-    refused = said(broker=IBKR, mode="Live")
-    assert refused is not None
-    assert refused[0] == "LiveNotAllowed"
-    assert refused[1].startswith("spec.mode Live also needs the chart's allowLiveTrading, which is false")
-    allowed = said(broker=IBKR, mode="Live", allow_live=True)
-    assert allowed is not None
-    assert allowed[0] == "BrokerNotAvailable"
-    assert "allowLiveTrading is true" in allowed[1]
+def test_live_needs_the_charts_word_and_the_account() -> None:
+    chart = "spec.mode Live also needs the chart's allowLiveTrading, which is false"
+    assert said(broker=IBKR, mode="Live") == ("LiveNotAllowed", chart)
+    assert said(broker=IBKR, mode="Live", allow_live=True) is None
+    nameless = stall_of(spec(broker=IBKR, mode="Live"), ("gw", ""), None, allow_live=True)
+    assert nameless is not None
+    assert nameless.reason == "LiveNotAllowed"
+    assert "spec.broker.ibkr.account" in nameless.message
 
 
 def test_an_account_that_another_named_first_comes_before_all_else() -> None:

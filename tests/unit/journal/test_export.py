@@ -71,6 +71,7 @@ async def test_the_files_say_what_the_journal_says(journal: Journal, tmp_path: P
             f"{tmp_path}/out/deficits.csv: 0 rows",
             f"{tmp_path}/out/peaks.csv: 0 rows",
             f"{tmp_path}/out/day_starts.csv: 0 rows",
+            f"{tmp_path}/out/gateway_client.csv: 0 rows",
             f"{tmp_path}/out/parameters.csv: 0 rows",
             f"{tmp_path}/out/statistics.csv: 0 rows",
             f"{tmp_path}/out/journal.csv: 1 row",

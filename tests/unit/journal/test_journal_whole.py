@@ -31,6 +31,8 @@ NONE = ConfirmedEmpty()
 OPERATIONS: dict[str, Callable[[Journal], Awaitable[object]]] = {
     "reading its identity": lambda journal: journal.identity(),
     "writing its owner": lambda journal: journal.adopt_owner("u"),
+    "writing its client id": lambda journal: journal.adopt_gateway_client(7),
+    "writing order ids": lambda journal: journal.use_order_ids(100),
     "writing its epoch": lambda journal: journal.begin_epoch(1),
     "writing intents": lambda journal: journal.commit_intents([make_intent()], statistics=Statistics()),
     "writing an order update": lambda journal: journal.record_update(make_update(IntentState.WORKING)),

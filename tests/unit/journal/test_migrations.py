@@ -19,7 +19,7 @@ from sqlalchemy import update
 from fakes.values import T0, at, make_intent, ref
 from openbell.domain.clock import SimulatedClock
 from openbell.domain.errors import JournalError
-from openbell.journal import Journal, schema
+from openbell.journal import GatewayClient, Journal, schema
 from openbell.journal.database import connect, prepare
 from openbell.journal.migrations import STEPS
 
@@ -99,6 +99,21 @@ def stop_at(path: Path, version: int) -> None:
             connection.execute(update(schema.journal).values(schema_version=version))
         connection.close()
         connection.engine.dispose()
+
+
+async def test_a_journal_of_version_5_has_no_client_id_yet_and_keeps_the_first(tmp_path: Path) -> None:
+    path = write_first(tmp_path)
+    stop_at(path, 5)
+    before = rows_of(path)
+    assert "gateway_client" not in before
+    journal = opened(tmp_path)
+    assert await journal.adopt_gateway_client(7) == GatewayClient(7)
+    await journal.use_order_ids(100)
+    journal.close()
+    after = rows_of(path)
+    assert after.pop("gateway_client") == [{"id": 1, "client_id": 7, "order_id": 100}]
+    assert after.pop("journal") == [before.pop("journal")[0] | {"schema_version": schema.SCHEMA_VERSION}]
+    assert after == before
 
 
 def test_steps_are_named_by_the_version_that_they_lead_to() -> None:

@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from openbell.cli import main
-from openbell.resources.load import load_file
+from openbell.gateway.scenario import read_file
+from openbell.resources.load import Manifest, documents, parse_manifest
 from openbell.resources.scheduler import SchedulerSpec
 from openbell.resources.strategy import StrategySpec
 
@@ -23,8 +24,14 @@ BARS = EXAMPLES / "data" / "stocks.csv.gz"
 GREAT_MOVE = 1.8
 
 
+def load(name: str) -> tuple[Manifest, ...]:
+    """The manifests of ours in an example."""
+    found = documents((EXAMPLES / name).read_text(encoding="utf-8"))
+    return tuple(parse_manifest(each) for each in found if each["apiVersion"].startswith("openbell.dev/"))
+
+
 def scheduler(name: str) -> SchedulerSpec:
-    (spec,) = [item.spec for item in load_file(EXAMPLES / f"{name}.yaml") if isinstance(item.spec, SchedulerSpec)]
+    (spec,) = [item.spec for item in load(f"{name}.yaml") if isinstance(item.spec, SchedulerSpec)]
     return spec
 
 
@@ -51,9 +58,27 @@ def test_a_ready_manifest_has_its_three_numbers(name: str, interval: int, confid
 
 def test_the_quickstart_has_a_market_at_any_hour_and_two_kinds_of_strategies() -> None:
     assert scheduler("quickstart").market.calendar == "Always"
-    manifests = load_file(EXAMPLES / "quickstart.yaml")
+    manifests = load("quickstart.yaml")
     types = {manifest.spec.type.value for manifest in manifests if isinstance(manifest.spec, StrategySpec)}
     assert types == {"Momentum", "Crossover"}
+
+
+def test_the_simulated_gateway_of_the_example_is_the_one_that_its_scheduler_trades(tmp_path: Path) -> None:
+    kinds = {each["kind"]: each for each in documents((EXAMPLES / "ibkr-simulated.yaml").read_text(encoding="utf-8"))}
+    text = kinds["ConfigMap"]["data"]["scenario.yaml"]
+    assert text == (EXAMPLES / "data" / "gateway-scenario.yaml").read_text(encoding="utf-8")
+    (tmp_path / "scenario.yaml").write_text(text, encoding="utf-8")
+    scenario = read_file(tmp_path / "scenario.yaml")
+    ibkr = scheduler("ibkr-simulated").broker.ibkr
+    assert ibkr is not None
+    assert (ibkr.account,) == scenario.accounts
+    (port,) = kinds["Service"]["spec"]["ports"]
+    assert (ibkr.host, ibkr.port) == (kinds["Service"]["metadata"]["name"], port["port"])
+    pod = kinds["Deployment"]["spec"]["template"]
+    assert pod["metadata"]["labels"] == kinds["Service"]["spec"]["selector"]
+    (container,) = pod["spec"]["containers"]
+    result = CliRunner().invoke(main, [*container["args"], "--help"])
+    assert result.exit_code == 0, result.output
 
 
 def test_the_recorded_bars_are_those_that_their_page_describes() -> None:
@@ -68,7 +93,7 @@ def test_the_replay_lists_every_split_of_its_symbols_and_nothing_else() -> None:
     assert replay is not None
     symbols = {
         symbol
-        for manifest in load_file(EXAMPLES / "replay.yaml")
+        for manifest in load("replay.yaml")
         if isinstance(manifest.spec, StrategySpec)
         for symbol in manifest.spec.symbols
     }

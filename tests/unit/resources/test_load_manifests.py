@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from openbell.domain.errors import ManifestError
-from openbell.resources.load import documents, load_file, load_text, parse_manifest, parse_spec, problems
+from openbell.resources.load import documents, is_foreign, load_file, load_text, parse_manifest, parse_spec, problems
 from openbell.resources.scheduler import SchedulerSpec
 from openbell.resources.strategy import StrategySpec
 
@@ -49,6 +49,32 @@ def strategy(**spec: object) -> dict[str, Any]:
             'spec.broker.simulated.startingCash is 5000; it must be a decimal string of one or more, like "25000"',
         ),
         ({"mode": "Live"}, "spec.mode Live needs spec.broker.type IBKR"),
+        (
+            {"mode": "Live", "broker": {"type": "IBKR", "ibkr": {"host": "gw", "allowDelayedData": True}}},
+            "spec.broker.ibkr.allowDelayedData must be false when spec.mode is Live",
+        ),
+        (
+            {"marketData": {"type": "IBKR"}},
+            "spec.marketData.ibkr is required when spec.marketData.type is IBKR",
+        ),
+        (
+            {"marketData": {"ibkr": {"host": "gw"}}},
+            "spec.marketData.ibkr is only allowed when spec.marketData.type is IBKR",
+        ),
+        (
+            {
+                "broker": {"type": "IBKR", "ibkr": {"host": "gw"}},
+                "marketData": {"type": "IBKR", "ibkr": {"host": "gw"}},
+            },
+            "spec.marketData.type must be Broker when spec.broker.type is IBKR",
+        ),
+        (
+            {
+                "broker": {"simulated": {"address": "venue:7000"}},
+                "marketData": {"type": "IBKR", "ibkr": {"host": "gw"}},
+            },
+            "spec.broker.simulated.address is not allowed when spec.marketData.type is IBKR",
+        ),
         (
             {"adaptive": {"minSeconds": 300}},
             "spec.adaptive.minSeconds must not be above spec.adaptive.maxSeconds",
@@ -203,3 +229,19 @@ def test_a_file_is_named_in_front_of_what_is_wrong_with_it(tmp_path: Path) -> No
     assert str(told.value) == f"{path}: TradingScheduler desk: spec.paused is 1; it must be true or false"
     with pytest.raises(ManifestError, match=r"missing.yaml: cannot be read: No such file or directory$"):
         load_file(tmp_path / "missing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("document", "foreign"),
+    [
+        ({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}}, True),
+        ({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}}, True),
+        ({"apiVersion": "apps/v1", "kind": "TradingScheduler", "metadata": {"name": "x"}}, False),
+        ({"apiVersion": "openbell.dev/v1", "kind": "Strategi", "metadata": {"name": "x"}}, False),
+        ({"apiVersion": "apps/v1", "kind": "Deployment"}, False),
+        ({"kind": "Deployment", "metadata": {"name": "x"}}, False),
+        ([], False),
+    ],
+)
+def test_somebody_elses_object_is_one_whose_group_and_kind_are_not_ours(document: object, foreign: bool) -> None:
+    assert is_foreign(document) is foreign

@@ -185,6 +185,14 @@ async def test_a_patch_before_anything_was_read_is_refused_where_the_file_is_wro
 # -- what is wrong
 
 
+def test_what_is_for_a_cluster_alone_is_passed_over(place: Place) -> None:
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "gateway"}, "spec": {"ports": []}}
+    place.write(yaml.safe_dump_all([service, scheduler(), strategy()]))
+    observed = place.source.read()
+    assert observed.scheduler is not None
+    assert len(observed.strategies) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from fakes import runner_view as fake
-from openbell.domain.errors import ClusterError, JournalError
+from openbell.domain.errors import ClusterError, JournalError, NotAllowedError
+from openbell.domain.orders import IntentState
 from openbell.domain.reasons import ExitReason, Reason
 from openbell.domain.state import TradingState
 from openbell.domain.statistics import Counters
@@ -454,6 +455,48 @@ async def test_a_bug_behind_the_api_shows_no_inside() -> None:
 
 
 WRITES = ("/api/scheduler/start", "/api/scheduler/stop", "/api/scheduler/pause", "/api/scheduler/resume")
+
+
+async def test_the_gateway_is_left_and_taken_up_again_with_the_token() -> None:
+    runner = fake.FakeRunner()
+    async with client(runner, TOKEN) as api:
+        for call in ("connect", "disconnect"):
+            assert (await api.post(f"/api/trading/ibkr/{call}")).status_code == 401
+        assert runner.calls == []
+        write = {"authorization": f"Bearer {TOKEN}"}
+        left = await api.post("/api/trading/ibkr/disconnect", headers=write)
+        between = (await api.get("/api/scheduler/status")).json()["ibkr_connected"]
+        again = await api.post("/api/trading/ibkr/connect", params={"wait": 5}, headers=write)
+    assert (left.status_code, again.status_code) == (202, 202)
+    assert left.json() == {
+        "status": "success",
+        "ibkr_connected": False,
+        "reason": "DisconnectedByHand",
+        "message": "disconnected.",
+    }
+    assert (between, again.json()["ibkr_connected"]) == (False, True)
+    assert runner.calls == [("disconnect", 0.0), ("connect", 5.0)]
+
+
+async def test_a_broker_without_a_gateway_is_a_conflict() -> None:
+    runner = fake.FakeRunner(fail=NotAllowedError("spec.broker.type is Simulated; there is no gateway"))
+    async with client(runner) as api:
+        answer = await api.post("/api/trading/ibkr/connect")
+    assert (answer.status_code, answer.json()["status"]) == (409, "error")
+
+
+async def test_a_persons_word_on_an_order_in_doubt_needs_the_token_and_is_one_of_two() -> None:
+    doubtful = fake.order(order_ref="ob1.abcd.1", state=IntentState.DOUBTFUL)
+    runner, write = fake.FakeRunner(view_orders=(doubtful,)), {"authorization": f"Bearer {TOKEN}"}
+    path = "/api/orders/ob1.abcd.1/resolve"
+    async with client(runner, TOKEN) as api:
+        assert (await api.post(path, json={"as": "lost"})).status_code == 401
+        lost = await api.post(path, json={"as": "lost"}, headers=write)
+        wrong = [await api.post(path, json=body, headers=write) for body in ({"as": "maybe"}, {}, {"outcome": "lost"})]
+        missing = await api.post("/api/orders/ob1.abcd.9/resolve", json={"as": "sent"}, headers=write)
+    assert (lost.status_code, lost.json()["order"]["state"]) == (200, "Withdrawn")
+    assert [answer.status_code for answer in wrong] == [422, 422, 422]
+    assert missing.status_code == 404
 
 
 @pytest.mark.parametrize("path", WRITES)

@@ -8,34 +8,26 @@ joined to a session, and to the clock.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import structlog
 
 from openbell.brokers.base import BrokerEvent, ConnectionChanged, NotSentError
-from openbell.brokers.ibkr import supervision
-from openbell.brokers.ibkr.account import TAGS, NotAllowed, Wanted, account_of, choose
+from openbell.brokers.ibkr import questions, supervision
+from openbell.brokers.ibkr.account import Mode, NotAllowed, choose
 from openbell.brokers.ibkr.book import COMMISSION_SECONDS, Book, Entry
-from openbell.brokers.ibkr.contracts import Contracts, Qualified, qualify, round_terms
-from openbell.brokers.ibkr.errors import Meaning, meaning_of, sentence
+from openbell.brokers.ibkr.connection import Connection, Settings
+from openbell.brokers.ibkr.contracts import Qualified, round_terms
 from openbell.brokers.ibkr.library import Library, load
-from openbell.brokers.ibkr.mapping import (
-    changed_fields,
-    contract_fields,
-    order_fields,
-    price,
-    quantity,
-    symbol_of,
-    wrong,
-    wrong_terms,
-)
-from openbell.brokers.ibkr.orderids import OrderIds
-from openbell.brokers.ibkr.pacing import TokenBucket, Urgency
+from openbell.brokers.ibkr.mapping import changed_fields, contract_fields, order_fields, wrong, wrong_terms
+from openbell.brokers.ibkr.market import IBKRMarket
+from openbell.brokers.ibkr.orderids import LARGEST, OrderIds
+from openbell.brokers.ibkr.pacing import Urgency
 from openbell.brokers.ibkr.session import Session
 from openbell.brokers.ibkr.shapes import (
     CommissionShape,
@@ -44,34 +36,23 @@ from openbell.brokers.ibkr.shapes import (
     OrderShape,
     OrderStateShape,
 )
-from openbell.brokers.ibkr.supervision import Action, Link, Moment, Timing
+from openbell.brokers.ibkr.supervision import Link
 from openbell.domain.account import Account
 from openbell.domain.answers import Answer, ConfirmedEmpty, Unknown, Value
 from openbell.domain.clock import Clock
-from openbell.domain.errors import BrokerError
+from openbell.domain.errors import BrokerError, OpenbellError
 from openbell.domain.orders import Fill, Intent, IntentKind, IntentState, OrderTerms, OrderUpdate, Side
 from openbell.domain.positions import BrokerPosition
+from openbell.market.calendar import SessionCalendar
+
+__all__ = ["IBKRBroker", "Settings"]
 
 log = structlog.get_logger("openbell.ibkr")
 
 LOOKUP_SECONDS = 1.0
 """Between two questions for what became of orders that are in doubt."""
-QUALIFY_SECONDS = 15.0
-"""Between two rounds of questions what symbols are."""
-LONGEST_WAIT_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Where the gateway is, who we are to it, and how long it may take. `client_id` stays the same for good."""
-
-    host: str
-    port: int
-    client_id: int
-    wanted: Wanted = field(default_factory=Wanted)
-    library: str = ""
-    request_seconds: float = 10.0
-    timing: Timing = field(default_factory=Timing)
+WRITE_SECONDS = 2.0
+"""How long the next block of order ids may take to be written down, and between two attempts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +79,8 @@ def _handing_over(what: str) -> Iterator[None]:
 class IBKRBroker:
     """Broker over one account at Interactive Brokers.
 
-    `order_ids` carries the highest order id that earlier processes have used, where that is known.
+    `order_ids` carries the highest order id that earlier processes may have used, where that is known. With
+    `write_order_id` it is written down that every id up to the one given may be used from now on.
     """
 
     def __init__(
@@ -107,49 +89,46 @@ class IBKRBroker:
         clock: Clock,
         *,
         order_ids: OrderIds | None = None,
+        write_order_id: Callable[[int], Awaitable[None]] | None = None,
         rng: random.Random | None = None,
         load_library: Callable[[str], Library] = load,
     ) -> None:
-        if settings.client_id <= 0:
-            raise BrokerError(
-                "the client id must be positive: client 0 takes over the orders that people place by hand"
-            )
         self.on_lost: Callable[[], object] = lambda: None
-        self._settings = settings
         self._clock = clock
-        self._rng = rng or random.Random()
-        self._load = load_library
-        self._library: Library | None = None
-        self._session: Session | None = None
-        self._link = Link()
-        self._wake = asyncio.Event()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._connection = Connection(settings, clock, self, rng or random.Random(), load_library)
+        self._symbols = questions.Symbols(self._connection, clock)
         self._events: asyncio.Queue[BrokerEvent] = asyncio.Queue()
         self._book = Book(settings.client_id)
         self._book.account = settings.wanted.account
         self._account = ""
         self._order_ids = order_ids or OrderIds()
-        self._bucket = TokenBucket()
-        self._contracts = Contracts()
+        self._write_order_id = write_order_id
+        if write_order_id is None:
+            self._order_ids = self._order_ids.wrote(LARGEST)
+        self._wrote_at = float("-inf")
         self._asking_orders = asyncio.Lock()
         self._sweep = False
         self._looked_up_at = float("-inf")
-        self._qualified_at = float("-inf")
 
     # --- what can be seen --------------------------------------------------------------------------------------------
 
     @property
     def is_connected(self) -> bool:
-        return self._link.is_usable and self._session is not None and self._session.can_write
+        return self._connection.is_connected
 
     @property
     def link(self) -> Link:
         """The connection's state, with its reason for a condition."""
-        return self._link
+        return self._connection.link
+
+    @property
+    def connection(self) -> Connection:
+        """The connection, which people may steer."""
+        return self._connection
 
     @property
     def order_ids(self) -> OrderIds:
-        """What to keep for the next process."""
+        """What is known of order ids."""
         return self._order_ids
 
     def remembers_since(self, now: datetime) -> datetime:
@@ -161,170 +140,105 @@ class IBKRBroker:
         while True:
             yield await self._events.get()
 
+    def market_data(
+        self, calendar: SessionCalendar, *, hours_only: bool = True, allow_delayed: bool = False
+    ) -> IBKRMarket:
+        """The broker's own market data, over the same connection; `market` says what the arguments mean."""
+        if allow_delayed and self._connection.settings.wanted.mode is Mode.LIVE:
+            raise BrokerError("delayed market data is for spec.mode Paper alone: live orders need live prices")
+        return IBKRMarket(
+            self._connection,
+            self._symbols.contracts,
+            self._clock,
+            calendar,
+            hours_only=hours_only,
+            allow_delayed=allow_delayed,
+        )
+
     # --- the connection ----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        self._library = self._load(self._settings.library)
-        try:
-            while True:
-                self._apply(supervision.Ticked())
-                self._tell(self._book.due(self._clock.monotonic()))
-                self._start_lookup()
-                self._start_qualify()
-                self._wake.clear()  # what was just done is not news, and an event that is set is waited for in no time
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._wait_seconds()):
-                        await self._wake.wait()
-        finally:
-            was_announced = self._link.is_announced
-            self._link = Link(why="the adapter was stopped")
-            self._hang_up()
-            if was_announced:
-                self.on_lost()
-                self._events.put_nowait(ConnectionChanged(False, "the adapter was stopped"))
+        await self._connection.run()
 
-    def _now(self) -> Moment:
-        return Moment(self._clock.now(), self._clock.monotonic())
-
-    def _wait_seconds(self) -> float:
-        waits = [LONGEST_WAIT_SECONDS, supervision.wait_seconds(self._link, self._now(), self._settings.timing)]
-        due = self._book.due_at()
-        if due is not None:
-            waits.append(due - self._clock.monotonic())
-        if self._needs_lookup:
-            waits.append(self._looked_up_at + LOOKUP_SECONDS - self._clock.monotonic())
-        return max(0.001, min(waits))
-
-    def _apply(self, event: supervision.Event) -> None:
-        before = self._link
-        self._link, actions = supervision.step(before, event, self._now(), self._settings.timing, self._rng.random())
-        if self._link != before:
-            self._wake.set()
-        if self._link.reason is not before.reason:
-            log.info("gateway.link", phase=self._link.phase.value, reason=self._link.reason.value, why=self._link.why)
-        for action in actions:
-            self._do(action)
-
-    def _do(self, action: Action) -> None:
-        match action:
-            case Action.DIAL:
-                self._start("dial", self._dial())
-            case Action.HANG_UP:
-                self._hang_up()
-            case Action.SYNCHRONISE:
-                self._start("synchronise", self._synchronise())
-            case Action.ASK_TIME:
-                if self._session is not None and self._session.can_write and self._bucket.take(self._now().monotonic):
-                    self._session.client.reqCurrentTime()
-            case Action.RESUBSCRIBE:
-                log.warning("gateway.subscriptions-lost")
-            case Action.ANNOUNCE_UP:
-                self._events.put_nowait(ConnectionChanged(True, f"account {self._account} at {self._address}"))
-            case Action.ANNOUNCE_DOWN:
-                self.on_lost()
-                self._events.put_nowait(ConnectionChanged(False, self._link.why))
-
-    @property
-    def _address(self) -> str:
-        return f"{self._settings.host}:{self._settings.port}"
-
-    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        self._stop(name)
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work, name=f"ibkr-{name}")
-        task.add_done_callback(self._ended)
-        self._tasks[name] = task
-
-    def _stop(self, name: str) -> None:
-        task = self._tasks.pop(name, None)
-        if task is not None and task is not asyncio.current_task():
-            task.cancel()
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._wake.set()
-        if not task.cancelled() and task.exception() is not None:
-            log.error("gateway.task-failed", task=task.get_name(), error=repr(task.exception()))
-            self._apply(supervision.Lost(f"an error of the adapter's own: {task.exception()!r}"))
-
-    def _hang_up(self) -> None:
-        session, self._session = self._session, None
-        for name in tuple(self._tasks):
-            self._stop(name)
-        if session is not None:
-            session.close()
-
-    async def _dial(self) -> None:
-        settings, library = self._settings, self._library
-        if library is None:
-            return
+    def on_dial(self) -> None:
         self._book.begin_connection()
-        session = Session(library, self, settings.request_seconds)
-        self._session = session
-        try:
-            managed = await session.connect(settings.host, settings.port, settings.client_id, settings.timing.handshake)
-        except (OSError, TimeoutError) as error:
-            if self._session is session:
-                self._apply(supervision.Lost(f"{self._address} does not answer: {error or 'timeout'}"))
-            return
-        chosen = choose(managed, settings.wanted)
+
+    def refusal(self, managed: Sequence[str], session: Session) -> str:
+        chosen = choose(managed, self._connection.settings.wanted)
         if isinstance(chosen, NotAllowed):
-            self._apply(supervision.Refused(chosen.why))
-            return
+            return chosen.why
         if self._account not in {"", chosen.account}:
-            why = f"the gateway was logged in with account {self._account} before, and is with {chosen.account} now"
-            self._apply(supervision.Refused(why))
-            return
+            return f"the gateway was logged in with account {self._account} before, and is with {chosen.account} now"
         self._account = self._book.account = chosen.account
         self._order_ids = self._order_ids.connected(session.next_valid_id).seen(self._book.highest_order_id)
-        self._apply(supervision.Ready())
+        return ""
 
-    async def _synchronise(self) -> None:
+    async def synchronise(self) -> Unknown | None:
         for question in (self._ask_orders, self._ask_executions):
             answer = await question()
             if isinstance(answer, Unknown):
-                self._apply(supervision.Lost(answer.why))
-                return
-        self._apply(supervision.Synchronised())
+                return answer
+        await self._write_order_ids()  # what is used by now is known, and the first order is not to wait for it
+        return None
+
+    async def _write_order_ids(self) -> None:
+        """Write down the next block of order ids, where it is time for it.
+
+        Where it cannot be written, entries wait for it and exits do not: a full disk never stops one.
+        """
+        last, write = self._order_ids.to_write, self._write_order_id
+        if last is None or write is None:
+            return
+        self._wrote_at = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await write(last)
+        except (OpenbellError, TimeoutError) as error:
+            log.error("gateway.order-ids-not-written", last=last, error=str(error) or "timeout")
+            return
+        self._order_ids = self._order_ids.wrote(last)
+        self._wrote_at = float("-inf")
+
+    def on_up(self) -> None:
+        up = ConnectionChanged(True, f"account {self._account} at {self._connection.address}")
+        self._events.put_nowait(up)
+
+    def on_down(self, why: str) -> None:
+        self.on_lost()
+        self._events.put_nowait(ConnectionChanged(False, why))
+
+    def on_turn(self) -> float:
+        now = self._clock.monotonic()
+        self._tell(self._book.due(now))
+        if self._needs_lookup and now >= self._looked_up_at + LOOKUP_SECONDS:
+            self._looked_up_at = now
+            self._connection.start("look up", self._look_up())
+        if self._needs_writing and now >= self._wrote_at + WRITE_SECONDS:
+            self._connection.start("order ids", self._write_order_ids())
+        self._symbols.ask()
+        waits = [math.inf]
+        due = self._book.due_at()
+        if due is not None:
+            waits.append(due - now)
+        if self._needs_lookup:
+            waits.append(self._looked_up_at + LOOKUP_SECONDS - now)
+        if self._needs_writing:
+            waits.append(self._wrote_at + WRITE_SECONDS - now)
+        return min(waits)
+
+    @property
+    def _needs_writing(self) -> bool:
+        is_wanted = self._order_ids.to_write is not None
+        return is_wanted and self.is_connected and not self._connection.is_running("order ids")
 
     # --- what the session tells --------------------------------------------------------------------------------------
 
-    def on_heard(self) -> None:
-        self._apply(supervision.Heard())
-
-    def on_connection_lost(self, why: str) -> None:
-        self._apply(supervision.Lost(why))
-
-    def on_garbled(self, what: str) -> None:
-        """A message was dropped. What was in it is asked for, as all else."""
-        log.error("gateway.message-dropped", message=what)
+    def on_missed(self) -> None:
+        """Something was not heard: all is asked for again."""
         self._sweep = True
-        self._wake.set()
 
     def on_error(self, number: int, code: int, text: str) -> None:
-        said = sentence(code, text)
-        match meaning_of(code, text):
-            case Meaning.SERVER_LOST:
-                self._apply(supervision.ServerLost())
-            case Meaning.SERVER_BACK:
-                self._apply(supervision.ServerBack(data_lost=False))
-            case Meaning.SERVER_BACK_EMPTY:
-                self._apply(supervision.ServerBack(data_lost=True))
-            case Meaning.CLIENT_ID:
-                self._apply(supervision.ClientIdInUse())
-            case Meaning.FARM_DOWN | Meaning.FARM_UP as farm:
-                name = text.rpartition(":")[2].strip()
-                self._apply(supervision.Farm(name, farm is Meaning.FARM_UP))
-            case Meaning.CONNECTION if number < 0:
-                self._apply(supervision.Lost(said))
-            case Meaning.PACING:
-                log.error("gateway.too-fast", why=said)
-                self._bucket.drain(self._clock.monotonic())
-                self._sweep = True
-            case Meaning.UNKNOWN | Meaning.SETTING:
-                log.warning("gateway.message", code=code, text=said)
-            case _:
-                pass
-        if number > 0:
-            self._tell(self._book.error(number, code, text, self._clock.monotonic()))
+        self._tell(self._book.error(number, code, text, self._clock.monotonic()))
 
     def on_open_order(self, number: int, contract: ContractShape, order: OrderShape, state: OrderStateShape) -> None:
         self._tell(self._book.open_order(number, contract, order, state, self._clock.monotonic()))
@@ -349,21 +263,14 @@ class IBKRBroker:
     def _tell(self, events: list[BrokerEvent]) -> None:
         for event in events:
             self._events.put_nowait(event)
-        self._wake.set()
+        self._connection.wake()
 
     # --- what became of orders in doubt ------------------------------------------------------------------------------
 
     @property
     def _needs_lookup(self) -> bool:
-        return self.is_connected and bool(self._book.lookups or self._sweep) and "look up" not in self._tasks
-
-    def _start_lookup(self) -> None:
-        if self._tasks.get("look up") is not None and self._tasks["look up"].done():
-            del self._tasks["look up"]
-        now = self._clock.monotonic()
-        if self._needs_lookup and now >= self._looked_up_at + LOOKUP_SECONDS:
-            self._looked_up_at = now
-            self._start("look up", self._look_up())
+        in_doubt = bool(self._book.lookups or self._sweep)
+        return self.is_connected and in_doubt and not self._connection.is_running("look up")
 
     async def _look_up(self) -> None:
         """Ask for everything, and tell what is known then of the orders in doubt; Unknown asks again."""
@@ -375,20 +282,13 @@ class IBKRBroker:
             return
         self._tell(self._book.tell_again(wanted, self._clock.monotonic()))
 
-    def _start_qualify(self) -> None:
-        """Ask what the symbols are that orders have named and that are not known."""
-        now = self._clock.monotonic()
-        if self._contracts.wanted and self.is_connected and now >= self._qualified_at + QUALIFY_SECONDS:
-            self._qualified_at = now
-            self._start("qualify", self._qualify())
-
     # --- one way -----------------------------------------------------------------------------------------------------
 
     def send(self, intent: Intent) -> None:
         what = f"order {intent.order_ref}"
         is_entry = intent.kind is IntentKind.ENTRY
         session, library = self._ready(what)
-        contract = self._contracts.get(intent.symbol)
+        contract = self._symbols.contracts.get(intent.symbol)
         terms = intent.terms
         why = wrong(intent)
         if not why:
@@ -405,8 +305,12 @@ class IBKRBroker:
             raise NotSentError(f"{what} was not sent: the gateway altered the reference of {altered}")
         if self._order_ids.is_exhausted:
             raise NotSentError(f"{what} was not sent: no order id is left; reset them in the gateway")
+        if is_entry and not self._order_ids.is_written:
+            raise NotSentError(f"{what} was not sent: its order id is not written down yet")
         self._count(what, Urgency.ENTRY if is_entry else Urgency.EXIT)
         order_id, self._order_ids = self._order_ids.allocate()
+        if self._needs_writing:
+            self._connection.wake()
         shaped = library.contract(**contract_fields(intent.symbol, contract.con_id, contract.primary_exchange))
         order = library.order(**order_fields(intent, terms, self._account))
         self._book.sent(order_id, intent, terms, shaped, order)
@@ -434,7 +338,7 @@ class IBKRBroker:
             raise NotSentError(f"{what} was not sent: the gateway has not named the order in this connection")
         why = wrong_terms(found.order.orderType, terms)
         if not why:
-            rounded = round_terms(terms, found.side, self._contracts.get(entry.symbol))
+            rounded = round_terms(terms, found.side, self._symbols.contracts.get(entry.symbol))
             why = wrong_terms(found.order.orderType, rounded)
         if not why and rounded.quantity < max(entry.booked, entry.filled):
             why = f"{max(entry.booked, entry.filled):f} are filled"
@@ -458,14 +362,13 @@ class IBKRBroker:
             session.client.cancelOrder(found.entry.order_id)
 
     def _ready(self, what: str) -> tuple[Session, Library]:
-        session, library = self._session, self._library
+        session, library = self._connection.session, self._connection.library
         if not self.is_connected or session is None or library is None:
-            why = self._link.why if not self._link.is_usable else "the gateway does not read what it was sent before"
-            raise NotSentError(f"{what} was not sent: {why}")
+            raise NotSentError(f"{what} was not sent: {self._connection.why_not}")
         return session, library
 
     def _count(self, what: str, urgency: Urgency) -> None:
-        if not self._bucket.take(self._clock.monotonic(), urgency):
+        if not self._connection.bucket.take(self._clock.monotonic(), urgency):
             raise NotSentError(f"{what} was not sent: the gateway takes no more messages in this second")
 
     def _to_change(self, order_ref: str, what: str) -> _Changeable | None:
@@ -483,25 +386,16 @@ class IBKRBroker:
 
     # --- questions ---------------------------------------------------------------------------------------------------
 
-    async def _pace(self) -> None:
-        while not self._bucket.take(self._clock.monotonic(), Urgency.QUESTION):
-            await self._clock.sleep(self._bucket.delay(self._clock.monotonic(), Urgency.QUESTION))
-
-    def _asked(self) -> Session | Unknown:
-        if self._session is None or not self._link.is_usable:
-            return Unknown(self._link.why)
-        return self._session
-
     async def _ask_orders(self) -> Answer[tuple[OrderUpdate, ...]]:
         """Open ones first: an order that is over in between is in the second answer, and none in neither."""
-        session = self._session
+        session = self._connection.session
         if session is None:
-            return Unknown(self._link.why)
+            return Unknown(self.link.why)
         async with self._asking_orders:
             self._book.begin_question()
-            answers = [await session.open_orders(self._pace)]
+            answers = [await session.open_orders(self._connection.pace)]
             if not isinstance(answers[0], Unknown):
-                answers.append(await session.completed_orders(self._pace))
+                answers.append(await session.completed_orders(self._connection.pace))
             found = self._book.end_question(self._clock.monotonic())
         for answer in answers:
             if isinstance(answer, Unknown):
@@ -509,10 +403,10 @@ class IBKRBroker:
         return Value(found) if found else ConfirmedEmpty()
 
     async def _ask_executions(self) -> Answer[tuple[Fill, ...]]:
-        session = self._session
+        session = self._connection.session
         if session is None:
-            return Unknown(self._link.why)
-        answer = await session.executions(self._account, self._pace)
+            return Unknown(self.link.why)
+        answer = await session.executions(self._account, self._connection.pace)
         if isinstance(answer, Unknown):
             return answer
         until = self._clock.monotonic() + COMMISSION_SECONDS
@@ -522,11 +416,11 @@ class IBKRBroker:
         return Value(found) if found else ConfirmedEmpty()
 
     async def orders(self) -> Answer[tuple[OrderUpdate, ...]]:
-        session = self._asked()
+        session = self._connection.asked()
         return session if isinstance(session, Unknown) else await self._ask_orders()
 
     async def fills(self, since: datetime) -> Answer[tuple[Fill, ...]]:
-        session = self._asked()
+        session = self._connection.asked()
         answer = session if isinstance(session, Unknown) else await self._ask_executions()
         if not isinstance(answer, Value):
             return answer
@@ -534,47 +428,11 @@ class IBKRBroker:
         return Value(found) if found else ConfirmedEmpty()
 
     async def positions(self) -> Answer[tuple[BrokerPosition, ...]]:
-        session = self._asked()
-        if isinstance(session, Unknown):
-            return session
-        answer = await session.positions(self._pace)
-        if not isinstance(answer, Value):
-            return answer
-        newest = {(row.account, row.contract.conId): row for row in answer.value}
-        found = tuple(
-            BrokerPosition(symbol_of(row.contract), quantity(row.quantity), price(row.average_cost))
-            for row in newest.values()
-            if row.account == self._account and quantity(row.quantity)
-        )
-        return Value(found) if found else ConfirmedEmpty()
+        return await questions.positions(self._connection, self._account)
 
     async def account(self) -> Answer[Account]:
-        session = self._asked()
-        if isinstance(session, Unknown):
-            return session
-        answer = await session.account_summary(",".join(TAGS), self._pace)
-        if isinstance(answer, Unknown):
-            return answer
-        return account_of(self._account, answer.value if isinstance(answer, Value) else ())
+        return await questions.account_values(self._connection, self._account)
 
     async def qualify(self, symbol: str) -> Answer[Qualified]:
         """What the broker calls a symbol; asked once."""
-        known = self._contracts.known.get(symbol)
-        if known is not None:
-            return Value(known)
-        session, library = self._session, self._library
-        if session is None or library is None:
-            return Unknown(self._link.why)
-        answer = await session.contract_details(library.contract(**contract_fields(symbol)), self._pace)
-        if isinstance(answer, Unknown):
-            return answer
-        found = qualify(symbol, answer.value if isinstance(answer, Value) else ())
-        self._contracts.put(symbol, found)
-        return found
-
-    async def _qualify(self) -> None:
-        for symbol in sorted(self._contracts.wanted):
-            answer = await self.qualify(symbol)
-            if not isinstance(answer, Value):
-                why = answer.why if isinstance(answer, Unknown) else "the broker knows no such share"
-                log.warning("contract.not-qualified", symbol=symbol, why=why)
+        return await self._symbols.qualify(symbol)

@@ -89,12 +89,18 @@ def qualify(symbol: str, found: Iterable[ContractDetailsShape]) -> Answer[Qualif
     )
 
 
+ASK_SECONDS = 15.0
+"""Between two questions what a symbol is, as long as the answer helps nobody."""
+
+
 @dataclass(slots=True)
 class Contracts:
-    """Those that were asked for, and those that are to be."""
+    """Those that were asked for, and those that are to be. Times are monotonic seconds."""
 
     known: dict[str, Qualified] = field(default_factory=dict)
     wanted: set[str] = field(default_factory=set)
+    _why: dict[str, str] = field(default_factory=dict)
+    _asked_at: dict[str, float] = field(default_factory=dict)
 
     def get(self, symbol: str) -> Qualified:
         """The contract, or what is assumed of it until it is asked for, which it is from now on."""
@@ -104,9 +110,23 @@ class Contracts:
             return UNQUALIFIED
         return found
 
+    def due(self, now: float) -> list[str]:
+        """The symbols to ask for now; they count as asked."""
+        found = sorted(each for each in self.wanted if now >= self._asked_at.get(each, -ASK_SECONDS) + ASK_SECONDS)
+        self._asked_at |= dict.fromkeys(found, now)
+        return found
+
     def put(self, symbol: str, answer: Answer[Qualified]) -> None:
-        """Keep an answer. One that says that there is none is final for this connection; Unknown is asked again."""
+        """Keep an answer. That there is none is final until it is wanted again; Unknown is asked again."""
+        self._why.pop(symbol, None)
         if isinstance(answer, Value):
             self.known[symbol] = answer.value
+        else:
+            none = f"the broker knows no share {symbol} in {CURRENCY}"
+            self._why[symbol] = answer.why if isinstance(answer, Unknown) else none
         if not isinstance(answer, Unknown):
             self.wanted.discard(symbol)
+
+    def why_not(self, symbol: str) -> str:
+        """Why the last question found no contract; empty: none was answered yet, or it did."""
+        return self._why.get(symbol, "")

@@ -22,7 +22,7 @@ CHOICES = ("ib_async", "ib_insync")
 
 
 class LibraryMissingError(BrokerError):
-    """Neither library is installed. Raised when the adapter is made; the process says so and does not trade."""
+    """Neither library is installed. Raised by `load`; the adapter says so of its link, and does not trade."""
 
 
 @dataclass(frozen=True, slots=True)

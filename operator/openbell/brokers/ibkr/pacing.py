@@ -1,9 +1,10 @@
 """How fast one may ask. Pure: every method is told the time (monotonic seconds).
 
 The gateway takes 50 messages a second of a client; beyond, it answers 100 and in the end hangs up. Historical data has
-four rules of its own (IBKR's page on historical limitations): at most 50 requests at a time; no identical one within
-15 s; fewer than six of one contract, exchange and kind within 2 s; at most 60 in 10 minutes, where BID_ASK counts
-twice. All are kept with a margin, because the gateway's clock sees the messages at other times than ours.
+four rules of its own (IBKR's page on historical limitations): at most 50 requests at a time; and for bars of at most
+30 seconds no identical one within 15 s, fewer than six of one contract, exchange and kind within 2 s, at most 60 in 10
+minutes, where BID_ASK counts twice. For longer bars IBKR has lifted the last three. All are kept with a margin, because
+the gateway's clock sees the messages at other times than ours.
 """
 
 from __future__ import annotations
@@ -62,6 +63,7 @@ class TokenBucket:
 
 
 CONCURRENT = 45  # of 50
+SMALL_SECONDS = 30
 IDENTICAL_SECONDS = 16.0  # of 15
 ALIKE = 5  # "six or more within two seconds" is too many
 ALIKE_SECONDS = 2.5
@@ -79,6 +81,12 @@ class HistoricalRequest:
     contract: str
     exchange: str
     kind: str
+    bar_seconds: int = SMALL_SECONDS
+
+    @property
+    def is_small(self) -> bool:
+        """Whether all four rules are for it."""
+        return self.bar_seconds <= SMALL_SECONDS
 
     @property
     def weight(self) -> int:
@@ -104,6 +112,8 @@ class HistoricalPacer:
         if self._open >= CONCURRENT:
             return None
         until = [now, self._not_before]
+        if not request.is_small:
+            return max(until) - now
         until += [at + IDENTICAL_SECONDS for at, past in self._asked if past.key == request.key]
         alike = [at for at, past in self._asked if past.alike == request.alike]
         if len(alike) >= ALIKE:
@@ -118,7 +128,8 @@ class HistoricalPacer:
 
     def begin(self, request: HistoricalRequest, now: float) -> None:
         """The request goes out now."""
-        self._asked.append((now, request))
+        if request.is_small:
+            self._asked.append((now, request))
         self._open += 1
 
     def end(self) -> None:

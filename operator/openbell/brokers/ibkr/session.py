@@ -16,8 +16,10 @@ from typing import Any, Protocol
 
 from openbell.brokers.ibkr.account import Row
 from openbell.brokers.ibkr.errors import READ_ONLY, sentence
+from openbell.brokers.ibkr.history import HistoryQuery
 from openbell.brokers.ibkr.library import Library
 from openbell.brokers.ibkr.shapes import (
+    BarShape,
     ClientShape,
     CommissionShape,
     ContractDetailsShape,
@@ -34,15 +36,20 @@ FIRST_QUESTION = 1_000_000_000
 GATEWAY_ZONE = "America/New_York"
 """Of execution times without a zone, which gateways of this protocol version no longer send."""
 
+NO_NUMBER = -1
+TOO_FAST = 100
 NO_SECURITY = 200
 """To the question what a symbol is, this is the answer that it is nothing."""
+WHAT = "TRADES"
+EPOCH_DATES = 2
+"""Times of bars in seconds since 1970; the days of daily bars are dates all the same."""
 OPEN_ORDERS = "open orders"
 COMPLETED_ORDERS = "completed orders"
 POSITIONS = "positions"
 
 
-class Listener(Protocol):
-    """Who is told what comes in, in the gateway's order. Nothing here may await."""
+class LinkListener(Protocol):
+    """Who is told of the connection itself, in the gateway's order. Nothing here may await."""
 
     def on_heard(self) -> None: ...
 
@@ -51,6 +58,10 @@ class Listener(Protocol):
     def on_garbled(self, what: str) -> None: ...
 
     def on_error(self, number: int, code: int, text: str) -> None: ...
+
+
+class OrderListener(Protocol):
+    """Who is told of orders and executions. Nothing here may await."""
 
     def on_open_order(
         self, number: int, contract: ContractShape, order: OrderShape, state: OrderStateShape
@@ -65,6 +76,49 @@ class Listener(Protocol):
     def on_execution(self, contract: ContractShape, execution: ExecutionShape) -> None: ...
 
     def on_commission(self, report: CommissionShape) -> None: ...
+
+
+class DataListener(Protocol):
+    """Who is told of market data, by the number of its request. Nothing here may await.
+
+    A number that is not known is of a request that was given up: what comes of it is passed over.
+    """
+
+    def on_bar(self, number: int, bar: BarShape) -> None:
+        """A bar of the answer to a request for history."""
+
+    def on_bars_end(self, number: int) -> None:
+        """The answer is complete."""
+
+    def on_bar_update(self, number: int, bar: BarShape) -> None:
+        """The newest bar of history that is kept up to date, as far as it has come."""
+
+    def on_price(self, number: int, kind: int, price: float) -> None: ...
+
+    def on_tick_value(self, number: int, kind: int, value: float) -> None: ...
+
+    def on_data_type(self, number: int, kind: int) -> None:
+        """What the ticks of a request are: 1 live, 2 frozen, 3 delayed, 4 delayed and frozen."""
+
+    def on_data_error(self, number: int, code: int, text: str) -> None: ...
+
+
+class NoData:
+    """Nobody has asked for market data."""
+
+    def on_bar(self, number: int, bar: BarShape) -> None: ...
+
+    def on_bars_end(self, number: int) -> None: ...
+
+    def on_bar_update(self, number: int, bar: BarShape) -> None: ...
+
+    def on_price(self, number: int, kind: int, price: float) -> None: ...
+
+    def on_tick_value(self, number: int, kind: int, value: float) -> None: ...
+
+    def on_data_type(self, number: int, kind: int) -> None: ...
+
+    def on_data_error(self, number: int, code: int, text: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +154,12 @@ class _Dropped(logging.Handler):
 class Callbacks:
     """What the library's client calls. The names and arguments are the API's own."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: LinkListener, orders: OrderListener, data: DataListener) -> None:
         self.ib = SimpleNamespace(TimezoneTWS=GATEWAY_ZONE)  # both decoders look for the zone here
         self.defaultTimezone = UTC
         self.listener = listener
+        self.orders = orders
+        self.data = data
         self.questions: dict[int | str, Question] = {}
         self.next_valid_id = 0
         self.is_over = False
@@ -145,11 +201,15 @@ class Callbacks:
         if self.is_over:
             return
         said = sentence(errorCode, errorString)
-        question = self.questions.get(reqId)
-        if question is not None:
-            if not question.answer.done():
+        if reqId >= FIRST_QUESTION:
+            question = self.questions.get(reqId)
+            if question is None:
+                self.data.on_data_error(reqId, errorCode, errorString)
+            elif not question.answer.done():
                 is_nothing = errorCode == NO_SECURITY and "ambiguous" not in errorString.lower()
                 question.answer.set_result(None if is_nothing else Unknown(said))
+            if errorCode == TOO_FAST:
+                self.listener.on_error(NO_NUMBER, errorCode, errorString)  # of a message, whichever it names
             return
         if READ_ONLY in errorString.lower():
             self.fail(said)  # what was asked without a number is refused without one
@@ -166,7 +226,7 @@ class Callbacks:
 
     def openOrder(self, orderId: int, contract: ContractShape, order: OrderShape, orderState: OrderStateShape) -> None:
         if not self.is_over:
-            self.listener.on_open_order(orderId, contract, order, orderState)
+            self.orders.on_open_order(orderId, contract, order, orderState)
 
     def openOrderEnd(self) -> None:
         self._end(OPEN_ORDERS)
@@ -186,25 +246,25 @@ class Callbacks:
         mktCapPrice: float = 0.0,
     ) -> None:
         if not self.is_over:
-            self.listener.on_status(orderId, status, filled, avgFillPrice, permId, clientId)
+            self.orders.on_status(orderId, status, filled, avgFillPrice, permId, clientId)
 
     def completedOrder(self, contract: ContractShape, order: OrderShape, orderState: OrderStateShape) -> None:
         if not self.is_over:
-            self.listener.on_completed(contract, order, orderState)
+            self.orders.on_completed(contract, order, orderState)
 
     def completedOrdersEnd(self) -> None:
         self._end(COMPLETED_ORDERS)
 
     def execDetails(self, reqId: int, contract: ContractShape, execution: ExecutionShape) -> None:
         if not self.is_over:
-            self.listener.on_execution(contract, execution)
+            self.orders.on_execution(contract, execution)
 
     def execDetailsEnd(self, reqId: int) -> None:
         self._end(reqId)
 
     def commissionReport(self, commissionReport: CommissionShape) -> None:
         if not self.is_over:
-            self.listener.on_commission(commissionReport)
+            self.orders.on_commission(commissionReport)
 
     # --- answers -----------------------------------------------------------------------------------------------------
 
@@ -226,6 +286,34 @@ class Callbacks:
     def contractDetailsEnd(self, reqId: int) -> None:
         self._end(reqId)
 
+    # --- market data -------------------------------------------------------------------------------------------------
+
+    def historicalData(self, reqId: int, bar: BarShape) -> None:
+        if not self.is_over:
+            self.data.on_bar(reqId, bar)
+
+    def historicalDataEnd(self, reqId: int, start: str, end: str) -> None:
+        if not self.is_over:
+            self.data.on_bars_end(reqId)
+
+    def historicalDataUpdate(self, reqId: int, bar: BarShape) -> None:
+        if not self.is_over:
+            self.data.on_bar_update(reqId, bar)
+
+    def priceSizeTick(self, reqId: int, tickType: int, price: float, size: float) -> None:
+        if not self.is_over:
+            self.data.on_price(reqId, tickType, price)
+
+    def tickGeneric(self, reqId: int, tickType: int, value: float) -> None:
+        if not self.is_over:
+            self.data.on_tick_value(reqId, tickType, value)
+
+    def marketDataType(self, reqId: int, marketDataId: int) -> None:
+        if not self.is_over:
+            self.data.on_data_type(reqId, marketDataId)
+
+    # --- rows of answers ---------------------------------------------------------------------------------------------
+
     def _row(self, key: int | str, row: object) -> None:
         question = self.questions.get(key)
         if question is not None:
@@ -240,11 +328,18 @@ class Callbacks:
 class Session:
     """One connection, from its handshake to its end. Each is used once."""
 
-    def __init__(self, library: Library, listener: Listener, request_seconds: float) -> None:
+    def __init__(
+        self,
+        library: Library,
+        listener: LinkListener,
+        orders: OrderListener,
+        data: DataListener,
+        request_seconds: float,
+    ) -> None:
         self._library = library
         self._listener = listener
         self._request_seconds = request_seconds
-        self._callbacks = Callbacks(listener)
+        self._callbacks = Callbacks(listener, orders, data)
         self._next = FIRST_QUESTION
         self._locks: dict[str, asyncio.Lock] = {}
         self.client: ClientShape = library.client(self._callbacks)
@@ -300,6 +395,10 @@ class Session:
             return
         self._callbacks.fail("a message of the gateway was not understood")
         self._listener.on_garbled(message.splitlines()[0][:200])
+
+    def tell_data_to(self, data: DataListener) -> None:
+        """From now on this is who is told of market data."""
+        self._callbacks.data = data
 
     # --- questions ---------------------------------------------------------------------------------------------------
 
@@ -363,8 +462,46 @@ class Session:
                 self.client.cancelAccountSummary(asked[0])  # of these subscriptions two are allowed
 
     async def contract_details(
-        self, contract: object, pace: Callable[[], Awaitable[None]]
+        self, symbol: str, contract: object, pace: Callable[[], Awaitable[None]]
     ) -> Answer[list[ContractDetailsShape]]:
-        return await self._ask(
-            "contract details", lambda number: self.client.reqContractDetails(number, contract), pace
+        what = f"contract details of {symbol}"  # those of several symbols may be asked for at a time
+        return await self._ask(what, lambda number: self.client.reqContractDetails(number, contract), pace)
+
+    # --- market data -------------------------------------------------------------------------------------------------
+    # Requests go out in the same step, and their answers are told to the data listener. Whether one may go out now has
+    # been asked before: `can_write`, and the bucket.
+
+    def ask_data_type(self, kind: int) -> None:
+        """Of which type the ticks shall be: 1 live alone, 3 delayed where there are no live ones."""
+        self.client.reqMarketDataType(kind)
+
+    def ask_history(self, contract: object, query: HistoryQuery) -> int:
+        """Ask for bars; gives the number of the request."""
+        self._next += 1
+        self.client.reqHistoricalData(
+            self._next,
+            contract,
+            query.end,
+            query.duration,
+            query.size,
+            WHAT,
+            query.hours_only,
+            EPOCH_DATES,
+            query.is_kept,
+            [],
         )
+        return self._next
+
+    def end_history(self, number: int) -> None:
+        """Give a request for bars up, or end what is kept up to date."""
+        self.client.cancelHistoricalData(number)
+
+    def ask_ticks(self, contract: object) -> int:
+        """Subscribe to ticks; gives the number of the request."""
+        self._next += 1
+        self.client.reqMktData(self._next, contract, "", False, False, [])
+        return self._next
+
+    def end_ticks(self, number: int) -> None:
+        """End a subscription to ticks."""
+        self.client.cancelMktData(number)

@@ -79,6 +79,17 @@ class ContractDetailsShape(Protocol):
     sizeIncrement: Number
 
 
+class BarShape(Protocol):
+    """A bar of history. `date` is what the gateway wrote, for the client does not read it."""
+
+    date: Any
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+
 class TransportShape(Protocol):
     """The socket below."""
 
@@ -132,3 +143,33 @@ class ClientShape(Protocol):
     def cancelAccountSummary(self, reqId: int) -> None: ...
 
     def reqContractDetails(self, reqId: int, contract: Any) -> None: ...
+
+    def reqMarketDataType(self, marketDataType: int) -> None: ...
+
+    def reqMktData(
+        self,
+        reqId: int,
+        contract: Any,
+        genericTickList: str,
+        snapshot: bool,
+        regulatorySnapshot: bool,
+        mktDataOptions: list[Any],
+    ) -> None: ...
+
+    def cancelMktData(self, reqId: int) -> None: ...
+
+    def reqHistoricalData(
+        self,
+        reqId: int,
+        contract: Any,
+        endDateTime: str,
+        durationStr: str,
+        barSizeSetting: str,
+        whatToShow: str,
+        useRTH: bool,
+        formatDate: int,
+        keepUpToDate: bool,
+        chartOptions: list[Any],
+    ) -> None: ...
+
+    def cancelHistoricalData(self, reqId: int) -> None: ...

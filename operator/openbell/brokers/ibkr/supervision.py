@@ -94,6 +94,8 @@ class Reason(StrEnum):
     NEEDS_LOGIN = "NeedsLogin"
     SERVER_LOST = "ServerLost"
     REFUSED = "Refused"  # the account is not the one that may be traded here
+    DISMISSED = "DisconnectedByHand"
+    NO_LIBRARY = "LibraryMissing"
     CONNECTED = "Connected"
 
 
@@ -152,6 +154,18 @@ class ServerBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Dismissed:
+    """A person wants no connection: hang up, and do not dial until one is wanted again."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """A person wants the connection again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Farm:
     """A data farm came up or went down."""
 
@@ -160,7 +174,18 @@ class Farm:
 
 
 Event: TypeAlias = (
-    Ticked | Ready | Synchronised | Lost | Refused | ClientIdInUse | Heard | ServerLost | ServerBack | Farm
+    Ticked
+    | Ready
+    | Synchronised
+    | Lost
+    | Refused
+    | ClientIdInUse
+    | Heard
+    | ServerLost
+    | ServerBack
+    | Dismissed
+    | Recalled
+    | Farm
 )
 
 
@@ -200,6 +225,11 @@ class Link:
         return self.server_lost_at is None
 
     @property
+    def has_socket(self) -> bool:
+        """Whether the gateway has answered the handshake of this connection."""
+        return self.phase in {Phase.SYNCHRONISING, Phase.CONNECTED}
+
+    @property
     def is_usable(self) -> bool:
         """Whether orders can be sent now."""
         return self.phase is Phase.CONNECTED and self.is_server_up and self.is_announced
@@ -230,12 +260,17 @@ def step(link: Link, event: Event, now: Moment, timing: Timing, jitter: float = 
         case Farm(name, is_up):
             down = link.farms_down - {name} if is_up else link.farms_down | {name}
             return replace(link, farms_down=down), ()
-        case ServerLost() if _has_socket(link):
+        case Dismissed(why) if link.reason not in {Reason.DISMISSED, Reason.NO_LIBRARY}:
+            dismissed, actions = _down(link, Reason.DISMISSED, why, now, timing, jitter)
+            return replace(dismissed, why=why, due_at=float("inf"), attempts=0), actions
+        case Recalled() if link.reason is Reason.DISMISSED:
+            return Link(due_at=now.monotonic), ()
+        case ServerLost() if link.has_socket:
             lost_at = now.monotonic if link.server_lost_at is None else link.server_lost_at
             lost = replace(link, server_lost_at=lost_at, is_resynchronising=False, is_announced=False)
             lost = replace(lost, reason=Reason.SERVER_LOST, why="IB Gateway has lost its connection to IBKR")
             return lost, ((Action.ANNOUNCE_DOWN,) if link.is_announced else ())
-        case ServerBack(data_lost) if _has_socket(link):
+        case ServerBack(data_lost) if link.has_socket:
             return _server_back(link, now, timing, data_lost)
         case ClientIdInUse() if link.phase is not Phase.WAITING:
             return _in_use(link, now, timing)
@@ -252,10 +287,6 @@ def wait_seconds(link: Link, now: Moment, timing: Timing) -> float:
     if link.asked_at is not None:
         due = min(due, link.asked_at + timing.silence)
     return max(0.0, due - now.monotonic)
-
-
-def _has_socket(link: Link) -> bool:
-    return link.phase in {Phase.SYNCHRONISING, Phase.CONNECTED}
 
 
 def _ticked(link: Link, now: Moment, timing: Timing, jitter: float) -> Step:
@@ -329,7 +360,8 @@ def _in_use(link: Link, now: Moment, timing: Timing) -> Step:
     waited = now.monotonic - since
     why = "the gateway still has a connection with our client id; it is waited for"
     if waited >= timing.client_id_alarm:
-        why = f"another program has been connected with our client id for {waited:.0f} s; only one may trade"
+        long = f"for more than {timing.client_id_alarm:.0f} s"
+        why = f"another program has been connected with our client id {long}; only one may trade"
     waiting, actions = _down(link, Reason.CLIENT_ID_IN_USE, why, now, timing, 0.0)
     return replace(waiting, due_at=now.monotonic + timing.client_id_retry, in_use_since=since), actions
 

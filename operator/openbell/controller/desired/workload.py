@@ -10,6 +10,7 @@ from openbell.controller.desired.owner import API_PORT, Owner, child
 from openbell.kube.resources import DEPLOYMENTS, Object
 from openbell.resources.runner import ApiAuth
 from openbell.resources.scheduler import SchedulerSpec
+from openbell.resources.surroundings import Mode
 
 USER = 10001
 DATA = "/data"
@@ -20,8 +21,11 @@ IMAGE_ANNOTATION = "openbell.dev/runner-image"
 """The image that the operator has chosen, not the spec; kept on the Deployment, so that an upgrade finds it."""
 
 
-def deployment(owner: Owner, spec: SchedulerSpec, *, image: str, replicas: int) -> Object:
-    """0 or 1 replicas; Recreate, because two runners of one scheduler must never run side by side."""
+def deployment(owner: Owner, spec: SchedulerSpec, *, image: str, replicas: int, allow_live: bool = False) -> Object:
+    """0 or 1 replicas; Recreate, because two runners of one scheduler must never run side by side.
+
+    `allow_live`: whoever runs the operator allows live trading, which the runner is told for the account that is named.
+    """
     metadata = owner.metadata(owner.runner)
     if not spec.runner.image:
         metadata["annotations"] = {IMAGE_ANNOTATION: image}
@@ -34,12 +38,12 @@ def deployment(owner: Owner, spec: SchedulerSpec, *, image: str, replicas: int) 
             "revisionHistoryLimit": 2,
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": owner.selector},
-            "template": pod_template(owner, spec, image),
+            "template": pod_template(owner, spec, image, allow_live=allow_live),
         },
     )
 
 
-def pod_template(owner: Owner, spec: SchedulerSpec, image: str) -> Object:
+def pod_template(owner: Owner, spec: SchedulerSpec, image: str, *, allow_live: bool = False) -> Object:
     """The pod, with the person's overlay on it; the labels by which we find the pod always win."""
     template: Object = {
         "metadata": {
@@ -50,7 +54,7 @@ def pod_template(owner: Owner, spec: SchedulerSpec, image: str) -> Object:
                 "prometheus.io/path": "/metrics",
             },
         },
-        "spec": _pod(owner, spec, image),
+        "spec": _pod(owner, spec, image, allow_live=allow_live),
     }
     template = merged(template, spec.runner.pod_template)
     template["metadata"]["labels"] = template["metadata"].get("labels", {}) | owner.labels
@@ -61,7 +65,7 @@ def service_account_name(owner: Owner, spec: SchedulerSpec) -> str:
     return spec.runner.service_account_name or owner.runner
 
 
-def _pod(owner: Owner, spec: SchedulerSpec, image: str) -> Object:
+def _pod(owner: Owner, spec: SchedulerSpec, image: str, *, allow_live: bool) -> Object:
     volumes: list[Object] = [
         {"name": "data", "persistentVolumeClaim": {"claimName": owner.volume}},
         {"name": "tmp", "emptyDir": {}},
@@ -80,12 +84,12 @@ def _pod(owner: Owner, spec: SchedulerSpec, image: str) -> Object:
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(owner, spec, image)],
+        "containers": [_container(owner, spec, image, allow_live=allow_live)],
         "volumes": volumes,
     }
 
 
-def _container(owner: Owner, spec: SchedulerSpec, image: str) -> Object:
+def _container(owner: Owner, spec: SchedulerSpec, image: str, *, allow_live: bool) -> Object:
     env: list[Object] = [
         {"name": "OPENBELL_SCHEDULER", "value": owner.name},
         _field("OPENBELL_NAMESPACE", "metadata.namespace"),
@@ -98,6 +102,8 @@ def _container(owner: Owner, spec: SchedulerSpec, image: str) -> Object:
     if spec.api.auth is ApiAuth.TOKEN:
         env.append({"name": "OPENBELL_TOKEN_FILE", "value": f"{TOKEN_FOLDER}/token"})
         mounts.append({"name": "api-token", "mountPath": TOKEN_FOLDER, "readOnly": True})
+    if allow_live and spec.mode is Mode.LIVE and spec.broker.ibkr is not None:
+        env.append({"name": "OPENBELL_ALLOW_LIVE", "value": spec.broker.ibkr.account})
     resources = spec.runner.resources
     return {
         "name": CONTAINER,

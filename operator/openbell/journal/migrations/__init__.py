@@ -15,5 +15,5 @@ A file is copied before its first step, and all steps are one transaction. Nothi
 today's version: Alembic would cost every start time and memory.
 """
 
-STEPS = ("v0002_lots", "v0003_risk", "v0004_protection", "v0005_cash")
+STEPS = ("v0002_lots", "v0003_risk", "v0004_protection", "v0005_cash", "v0006_gateway")
 """The steps in order; the first leads from version 1 to version 2."""

@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Query
-from pydantic import Field
+from fastapi import APIRouter, Depends
 
 from openbell.web.auth import require_write
-from openbell.web.deps import NoOther, View, errors
+from openbell.web.deps import View, Wait, errors
 from openbell.web.schemas.scheduler import Lifecycle, SchedulerStats, SchedulerStatus, scheduler_stats, scheduler_status
 from openbell.web.values import LifecycleResult
-
-MAX_WAIT_SECONDS = 60
 
 router = APIRouter(prefix="/api/scheduler", tags=["scheduler"])
 writes = APIRouter(
     dependencies=[Depends(require_write)],
     responses=errors(401, 403, 404, 409, 413, 422, 503),
 )
-
-
-class WaitQuery(NoOther):
-    """Whether to wait."""
-
-    wait: Annotated[
-        float,
-        Field(ge=0, le=MAX_WAIT_SECONDS, description="Seconds to wait for the runner's acknowledgement; 0 = do not."),
-    ] = 0.0
-
-
-Wait = Annotated[WaitQuery, Query()]
 
 
 def _lifecycle(result: LifecycleResult) -> Lifecycle:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path
+from pydantic import BaseModel, ConfigDict, Field
 
 from openbell.web.auth import require_write
 from openbell.web.deps import Limit, View, errors
 from openbell.web.errors import NotThereError
 from openbell.web.schemas.portfolio import MoneyAnswer, PositionClosing, PositionList, held_position
-from openbell.web.schemas.trading import Order, OrderList, ReplayAnswer, SignalList, signal_body
+from openbell.web.schemas.trading import Order, OrderAnswer, OrderList, ReplayAnswer, SignalList, signal_body
 
 router = APIRouter(prefix="/api", tags=["trading"])
+
+OrderRef = Annotated[str, Path(min_length=1, max_length=32, pattern=r"^[a-z0-9.]+$")]
+
+
+class ResolveOrder(BaseModel):
+    """What became of an order in doubt."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [{"as": "lost"}]})
+
+    outcome: Annotated[Literal["sent", "lost"], Field(alias="as")]
+
 
 PositionId = Annotated[str, Path(min_length=1, max_length=64, description="As `GET /api/positions` names it.")]
 
@@ -55,6 +67,20 @@ async def signals(view: View, query: Limit) -> SignalList:
 async def orders(view: View, query: Limit) -> OrderList:
     """The newest orders and their states."""
     return OrderList(orders=[Order.model_validate(each) for each in await view.orders(query.limit)])
+
+
+@router.post(
+    "/orders/{order_ref}/resolve",
+    dependencies=[Depends(require_write)],
+    responses=errors(401, 403, 404, 409, 413, 422, 503),
+)
+async def resolve_order(view: View, order_ref: OrderRef, body: ResolveOrder) -> OrderAnswer:
+    """Say what became of an order that the broker has no certain word on, and that holds entries for that reason.
+
+    `sent`: it was at the broker and is over, with the fills that are known. `lost`: it never got there.
+    """
+    resolved = await view.resolve_order(order_ref, was_sent=body.outcome == "sent")
+    return OrderAnswer(order=Order.model_validate(resolved))
 
 
 @router.get("/replay", responses=errors(404))

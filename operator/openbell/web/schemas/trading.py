@@ -102,6 +102,10 @@ class OrderList(Answer):
     orders: list[Order]
 
 
+class OrderAnswer(Answer):
+    order: Order
+
+
 class ReplayAnswer(Replay):
     status: Literal["success"] = "success"
 
