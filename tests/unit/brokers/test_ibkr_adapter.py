@@ -137,6 +137,30 @@ async def test_a_gateway_that_is_away_is_dialled_until_it_answers(gateway: FakeG
         assert gateway.dialled == 4
 
 
+async def test_a_turn_while_the_gateway_is_dialled_looks_for_no_socket(gateway: FakeGateway) -> None:
+    dial = gateway.on_dial
+    connecting = asyncio.Event()
+
+    async def slowly(client: Any) -> None:
+        connecting.set()
+        await asyncio.sleep(0.2)
+        await dial(client)
+
+    gateway.on_dial = slowly  # type: ignore[method-assign]
+    dialling = broker(gateway)
+    task = asyncio.create_task(dialling.run())
+    try:
+        await connecting.wait()
+        for _ in range(10):
+            dialling._connection.wake()
+            await asyncio.sleep(0.01)
+        assert not dialling._connection.carries_data
+        await until(lambda: dialling.is_connected)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_client_id_in_use_is_waited_for_with_the_same_id(gateway: FakeGateway) -> None:
     ids: list[int] = []
     dial = gateway.on_dial

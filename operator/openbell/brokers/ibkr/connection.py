@@ -148,8 +148,8 @@ class Connection:
     @property
     def carries_data(self) -> bool:
         """Whether market data can be asked for now: it need not wait until orders were compared."""
-        is_open = self.session is not None and self.session.can_write
-        return is_open and self.link.has_socket and self.link.is_server_up
+        is_up = self.link.has_socket and self.link.is_server_up
+        return is_up and self.session is not None and self.session.can_write
 
     @property
     def address(self) -> str:

@@ -27,6 +27,7 @@ from openbell.brokers.ibkr.shapes import (
     ExecutionShape,
     OrderShape,
     OrderStateShape,
+    TransportShape,
 )
 from openbell.domain.answers import Answer, ConfirmedEmpty, Unknown, Value
 
@@ -352,9 +353,14 @@ class Session:
         return self._callbacks.next_valid_id
 
     @property
+    def _transport(self) -> TransportShape | None:
+        """The socket; there is none before the connection is made."""
+        return None if self.client.conn is None else self.client.conn.transport
+
+    @property
     def can_write(self) -> bool:
         """Whether bytes that are handed over now get into a socket that takes them."""
-        transport = self.client.conn.transport
+        transport = self._transport
         return (
             not self._callbacks.is_over
             and self.client.isReady()
@@ -386,7 +392,7 @@ class Session:
         self._callbacks.is_over = True
         self._callbacks.fail("the connection was closed")
         self._decoder_log.removeHandler(self._dropped)
-        transport = self.client.conn.transport
+        transport = self._transport
         if transport is not None:
             transport.abort()
 

@@ -110,7 +110,7 @@ class ClientShape(Protocol):
     """The libraries' client: requests out, callbacks of the object that it was made with in."""
 
     MaxRequests: int
-    conn: ConnectionShape
+    conn: ConnectionShape | None
 
     async def connectAsync(self, host: str, port: int, clientId: int, timeout: float | None) -> None: ...
 
