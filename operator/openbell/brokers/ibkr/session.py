@@ -345,6 +345,7 @@ class Session:
         self._locks: dict[str, asyncio.Lock] = {}
         self.client: ClientShape = library.client(self._callbacks)
         self.client.MaxRequests = 0  # our own bucket decides; the library would keep an order back and not say so
+        logging.getLogger(f"{library.name}.client").setLevel(logging.CRITICAL)  # the adapter says itself what it is
         self._decoder_log = logging.getLogger(f"{library.name}.Decoder")
         self._dropped = _Dropped(self._on_dropped)
 
