@@ -13,6 +13,7 @@ from openbell.journal import Journal, filesystem
 from openbell.journal.filesystem import filesystem_of, network_filesystem
 
 MOUNTS = r"""22 1 253:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
+another broken line
 23 22 0:20 / /proc rw,nosuid - proc proc rw
 30 22 0:40 / /data rw,relatime shared:9 master:3 - nfs4 server:/export rw,vers=4.2
 31 30 0:41 / /data/local rw,relatime - xfs /dev/vdb rw
