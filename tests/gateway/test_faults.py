@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from driving import Client, story
 
+from openbell.domain.money import text
 from openbell.gateway.control import Control
 from openbell.gateway.faults import Fault, Kind
 from openbell.gateway.server import Gateway
@@ -232,6 +234,9 @@ async def test_the_control_port_moves_prices_and_breaks_things(gateway: Gateway,
     await driven.told(order_id, *WORKING, *FILLED)
     assert [order["orderRef"] for order in (await do(do="orders"))["ok"]] == ["mine"]
     assert (await do(do="positions"))["ok"] == [{"account": "DU1000001", "symbol": "AAPL", "position": "10"}]
+    (fill,) = (await do(do="executions"))["ok"]
+    paid = 10 * Decimal(fill["price"]) + Decimal(fill["commission"])
+    assert (await do(do="cash"))["ok"] == {"DU1000001": text(gateway.exchange.settings.starting_cash - paid)}
     assert await do(do="fault", kind="Reject", nth=1) == {"ok": None}
     refused = await limit(driven)
     await driven.told(refused, *ACCEPTED, "+Inactive", "Inactive", "201")

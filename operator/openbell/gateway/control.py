@@ -4,7 +4,7 @@ Each line is an object with `do` and its arguments; each answer is `{"ok": …}`
 `move` (symbol, price), `release` (symbol), `fault` (as in a scenario), `clearFaults`, `disconnect` (clientId),
 `freeze` (clientId), `loseConnectivity`, `restoreConnectivity` (dataLost), `restart` (seconds), `rollBackIds` (clientId,
 steps), `openingAuction`, `closingAuction`, `newDay`, `fill` (clientId, orderId, shares, price), `orders`, `executions`,
-`positions`, `sessions`, `struck`.
+`positions`, `cash`, `sessions`, `struck`.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ class Control:
             "orders": lambda v: [_order(order) for order in gateway.exchange.orders()],
             "executions": lambda v: [_execution(fill) for fill in gateway.exchange.executions],
             "positions": lambda v: self._positions(),
+            "cash": lambda v: {code: text(account.cash) for code, account in gateway.exchange.accounts.items()},
             "sessions": lambda v: [session.client_id for session in gateway.sessions],
             "struck": lambda v: list(gateway.faults.struck),
         }
@@ -123,6 +124,7 @@ def _execution(fill: Any) -> Json:
         "side": fill.side,
         "shares": text(fill.shares),
         "price": text(fill.price),
+        "commission": text(fill.commission),
     }
 
 

@@ -112,6 +112,7 @@ class Gateway:
         self._began = self.clock.monotonic()
         self._restore: tuple[float, bool] | None = None
         self._restarting: asyncio.Task[None] | None = None
+        self._one_restart = asyncio.Lock()
 
     @property
     def sessions(self) -> list[Session]:
@@ -140,11 +141,15 @@ class Gateway:
             await self._hang_up()
 
     async def restart(self, seconds: float = 0.0) -> None:
-        """What happens every day: all connections end, the port refuses for a while, orders and ids stay."""
-        await self._hang_up()
-        self.exchange.restart()
-        await asyncio.sleep(seconds)
-        await self._listen()
+        """What happens every day: all connections end, the port refuses for a while, orders and ids stay.
+
+        One after the other, where several are asked for at a time: a port is listened on once.
+        """
+        async with self._one_restart:
+            await self._hang_up()
+            self.exchange.restart()
+            await asyncio.sleep(seconds)
+            await self._listen()
 
     def disconnect(self, client_id: int | None = None) -> None:
         """Drop one client, or all."""

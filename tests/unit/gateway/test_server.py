@@ -202,3 +202,11 @@ async def test_a_client_that_leaves_takes_its_subscriptions_along() -> None:
                     break
                 await asyncio.sleep(0.02)
             assert gateway.sessions == []
+
+
+async def test_restarts_that_are_asked_for_at_once_come_one_after_the_other() -> None:
+    async with running() as gateway:
+        await asyncio.gather(*(gateway.restart(0.05) for _ in range(3)))
+        assert gateway.failure is None
+        _, writer = await asyncio.open_connection(gateway.host, gateway.port)
+        writer.close()
