@@ -1,22 +1,24 @@
 """Starts runners quickly: everything is imported once, then each runner is a fork of this process.
 
-Run as `python launcher.py`. It reads one JSON object a line, `{"argv": [...], "kill_point": "name:n" or "", "log": F,
-"planted": NAME or ""}`, forks a process that calls the command line with `argv`, and answers `{"pid": N}` and, when
-that process has ended, `{"status": RETURNCODE}`. A bug is planted in the fork alone.
+Run as `python launcher.py [FOLDER...]`. It reads one JSON object a line, `{"argv": [...], "kill_point": "name:n" or "",
+"log": F, "planted": ["module:function", ...]}`, forks a process that calls the command line with `argv`, and answers
+`{"pid": N}` and, when that process has ended, `{"status": RETURNCODE}`. Bugs are planted in the fork alone; their
+modules are looked for here and in each FOLDER.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import traceback
 from typing import Any
 
-import planted
-
-from openbell.cli import main
+from openbell.cli import gateway_sim, main, run
 from openbell.journal import killpoints
+
+READY = (run, gateway_sim)  # a command is imported when it is asked for, which takes seconds
 
 
 def work(order: dict[str, Any]) -> int:
@@ -25,9 +27,10 @@ def work(order: dict[str, Any]) -> int:
     os.dup2(log, 1)
     os.dup2(log, 2)
     killpoints._armed = killpoints._parse(order["kill_point"])
-    if order["planted"]:
-        planted.BUGS[order["planted"]].plant()
     try:
+        for name in order["planted"]:
+            module, _, function = name.partition(":")
+            getattr(importlib.import_module(module), function)()
         main(order["argv"])
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 1
@@ -57,4 +60,5 @@ def answer(message: dict[str, int]) -> None:
 
 
 if __name__ == "__main__":
+    sys.path += sys.argv[1:]
     serve()

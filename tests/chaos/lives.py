@@ -1,7 +1,7 @@
-"""A runner that is killed and started again, a venue that survives, and what must be true of both all the while.
+"""A runner that is killed and started again, a broker that survives, and what must be true of both all the while.
 
-The venue is a process of its own: its book records every order that it gets, without deduplicating or refusing. The
-journal and the book are read as files, so that nothing that the runner says of itself is believed.
+The broker is a process of its own: its book records every order that it gets, without deduplicating or refusing. The
+journal is read as a file and the book at the broker, so that nothing that the runner says of itself is believed.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 HERE = Path(__file__).parent
 ACCOUNT = "default/main"
@@ -48,7 +48,7 @@ spec:
   exitCheckIntervalSeconds: 1
   maxConcurrentTrades: 8
   market: {{calendar: Always}}
-  broker: {{type: Simulated, simulated: {{address: "127.0.0.1:{port}"}}}}
+  broker: {broker}
   sizing: {{minFraction: 0.01, maxFraction: 0.02}}
   risk: {{maxOrdersPerMinute: 10000, maxOrdersPerDay: 1000000, maxDailyLossFraction: 1.0}}
   exits:
@@ -84,7 +84,7 @@ spec:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order as the venue got it."""
+    """An order as the broker got it."""
 
     order_ref: str
     symbol: str
@@ -94,12 +94,33 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """A fill as the venue made it."""
+    """A fill as the broker made it."""
 
     execution_id: str
     order_ref: str
     symbol: str
     signed: Decimal
+    price: Decimal
+    commission: Decimal
+
+
+class Broker(Protocol):
+    """What a broker has on its side, whatever the runner makes of it."""
+
+    @property
+    def spec(self) -> str:
+        """The `broker` of the manifest, by which a runner finds it."""
+        ...
+
+    def arrivals(self) -> list[Order]:
+        """Every order that ever arrived."""
+        ...
+
+    def executions(self) -> list[Execution]:
+        """Every fill that was ever made."""
+        ...
+
+    def cash(self) -> Decimal: ...
 
 
 class Venue:
@@ -117,6 +138,10 @@ class Venue:
         line = self._process.stdout.readline()
         assert line.startswith("venue listening on"), line
         self.port = int(line.rsplit(":", 1)[1])
+
+    @property
+    def spec(self) -> str:
+        return f'{{type: Simulated, simulated: {{address: "127.0.0.1:{self.port}"}}}}'
 
     def close(self) -> None:
         self._process.terminate()
@@ -140,15 +165,20 @@ class Venue:
 
     def executions(self) -> list[Execution]:
         """Every fill that was ever made."""
-        rows = self._rows("SELECT execution_id, order_ref, symbol, side, quantity FROM executions ORDER BY number")
-        return [
-            Execution(identity, ref, symbol, Decimal(quantity) * (1 if side == "Buy" else -1))
-            for identity, ref, symbol, side, quantity in rows
-        ]
+        rows = self._rows(
+            "SELECT execution_id, order_ref, symbol, side, quantity, price, commission FROM executions ORDER BY number"
+        )
+        return [executed(*row) for row in rows]
 
     def cash(self) -> Decimal:
         rows = self._rows(f"SELECT cash FROM accounts WHERE account = '{ACCOUNT}'")  # noqa: S608 - a constant
         return Decimal(rows[0][0]) if rows else STARTING_CASH
+
+
+def executed(identity: str, ref: str, symbol: str, side: str, quantity: str, price: str, commission: str) -> Execution:
+    """A fill from a row of a book or of a journal."""
+    signed = Decimal(quantity) * (1 if side == "Buy" else -1)
+    return Execution(identity, ref, symbol, signed, Decimal(price), Decimal(commission))
 
 
 @contextlib.contextmanager
@@ -162,16 +192,14 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 @dataclass
 class Launcher:
-    """The process that forks runners."""
+    """The process that forks runners, one after the other. What is planted in them is found in `folders` too."""
 
     process: subprocess.Popen[str]
 
     @classmethod
-    def start(cls) -> Launcher:
-        made = subprocess.Popen(
-            [sys.executable, str(HERE / "launcher.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        return cls(made)
+    def start(cls, *folders: Path) -> Launcher:
+        command = [sys.executable, str(HERE / "launcher.py"), *map(str, folders)]
+        return cls(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
 
     def order(self, message: dict[str, Any]) -> int:
         assert self.process.stdin is not None
@@ -203,10 +231,12 @@ class Lives:
     """One scheduler's runner through all its lives."""
 
     folder: Path
-    venue: Venue
+    broker: Broker
     launcher: Launcher
-    planted: str = ""
+    planted: Sequence[str] = ()
     broker_side: bool = True
+    template: str = MANIFEST
+    patience: float = DRAIN_SECONDS
     count: int = 0
     _pid: int = 0
     _statistics: dict[str, Any] = field(default_factory=dict)
@@ -222,8 +252,8 @@ class Lives:
 
     def write(self, *, paused: bool) -> None:
         """The manifests, with new entries or without."""
-        text = MANIFEST.format(
-            paused=str(paused).lower(), broker_side=str(self.broker_side).lower(), port=self.venue.port
+        text = self.template.format(
+            paused=str(paused).lower(), broker_side=str(self.broker_side).lower(), broker=self.broker.spec
         )
         partial = self.manifest.with_suffix(".partial")
         partial.write_text(text)
@@ -235,11 +265,16 @@ class Lives:
         self.count += 1
         argv = ["run", str(self.manifest), "--data", str(self.folder / "data"), "--port", "0", "--json-logs"]
         log = str(self.folder / "runner.log")
-        self._pid = self.launcher.order({"argv": argv, "kill_point": kill_point, "log": log, "planted": self.planted})
+        self._pid = self.launcher.order(
+            {"argv": argv, "kill_point": kill_point, "log": log, "planted": list(self.planted)}
+        )
 
     def _ended(self, seconds: float) -> int | None:
         answer = self.launcher.hear(seconds)
-        return None if answer is None else answer["status"]
+        if answer is None:
+            return None
+        self._pid = 0
+        return answer["status"]
 
     def killed_at(self, point: str) -> None:
         """A life that ends by itself at a kill point."""
@@ -252,21 +287,31 @@ class Lives:
             raise FoundError(f"the runner ended with {status} before {point}{self._last_words()}")
         self.check()
 
-    def killed_after(self, seconds: float, *, leading: bool = False) -> None:
-        """A life that is ended from outside, so long after its start or, `leading`, after it has begun to trade."""
-        before = self.epoch()
-        self.start()
-        if leading:
-            self._await(lambda: self.epoch() > before, "it did not lead")
-        status = self._ended(seconds)
-        if status is not None:
+    def killed_after(self, seconds: float, point: str = "", begun: Callable[[], bool] = lambda: True) -> bool:
+        """A life that is ended from outside, or by itself at a kill point where it comes there before; whether it did.
+
+        The seconds count from when it has `begun`, if it ever does.
+        """
+        self.start(point)
+        status, deadline = None, time.monotonic() + POINT_SECONDS
+        while status is None and not begun() and time.monotonic() < deadline:
+            status = self._ended(LOOK_SECONDS)
+        status = self._ended(seconds) if status is None else status
+        if status is None:
+            self.kill()
+        elif not point or status != -signal.SIGKILL:
             raise FoundError(f"the runner ended by itself with {status}{self._last_words()}")
-        self.kill()
         self.check()
+        return status is not None
 
     def kill(self) -> None:
         os.kill(self._pid, signal.SIGKILL)
         assert self._ended(20) is not None
+
+    def kill_if_alive(self) -> None:
+        """After a failure: the launcher is to be free for others."""
+        if self._pid:
+            self.kill()
 
     def drain(self) -> None:
         """A last life without entries, until every position has had its exit; then an orderly end and all checks."""
@@ -297,14 +342,14 @@ class Lives:
         self._await(reached, what)
 
     def _await(self, reached: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + DRAIN_SECONDS
+        deadline = time.monotonic() + self.patience
         while not reached():
             status = self._ended(LOOK_SECONDS)
             if status is not None:
                 raise FoundError(f"the runner ended by itself with {status}{self._last_words()}")
             if time.monotonic() > deadline:
                 self.kill()
-                raise FoundError(f"{what} for {DRAIN_SECONDS:g} s: {self.open_things()}")
+                raise FoundError(f"{what} for {self.patience:g} s: {self.open_things()}")
 
     # -- what the journal says -------------------------------------------------------------------------------------
 
@@ -344,10 +389,11 @@ class Lives:
         self._check_arrivals(set(intents))
         self._check_exits({ref: (kind, position) for ref, (kind, position, _) in intents.items()})
         self._check_epochs({ref: epoch for ref, (_, _, epoch) in intents.items()})
+        self._check_fills()
         self._check_statistics()
 
     def _check_arrivals(self, known: set[str]) -> None:
-        arrived = Counter(order.order_ref for order in self.venue.arrivals())
+        arrived = Counter(order.order_ref for order in self.broker.arrivals())
         twice = [ref for ref, times in arrived.items() if times > 1]
         if twice:
             raise FoundError(f"orders were sent more than once: {twice}")
@@ -357,7 +403,7 @@ class Lives:
 
     def _check_exits(self, intents: dict[str, tuple[str, str]]) -> None:
         held: Counter[str] = Counter()
-        for execution in self.venue.executions():
+        for execution in self.broker.executions():
             _, position = intents[execution.order_ref]
             held[position] += execution.signed  # type: ignore[assignment]
             if held[position] < 0:
@@ -370,6 +416,26 @@ class Lives:
                 f"the epochs {sorted(fresh)} of a life do not follow {max(self._seen.values(), default=0)}"
             )
         self._seen = epochs
+
+    def fills(self) -> list[Execution]:
+        """Every fill that is booked."""
+        rows = self._rows("SELECT execution_id, order_ref, symbol, side, quantity, price, commission FROM fills")
+        return [executed(*row) for row in rows]
+
+    def _check_fills(self) -> None:
+        """What is booked was made, and each position is what its fills come to."""
+        made = {execution.execution_id: execution for execution in self.broker.executions()}
+        for fill in self.fills():
+            true = made.get(fill.execution_id)
+            if true is None or replace(true, commission=fill.commission) != fill:
+                raise FoundError(f"{fill} is booked; the broker made {true}")
+        booked: dict[str, Decimal] = {}
+        for position, side, quantity in self._rows("SELECT position_id, side, quantity FROM fills"):
+            signed = Decimal(quantity) * (1 if side == "Buy" else -1)
+            booked[position] = booked.get(position, Decimal(0)) + signed
+        for position, quantity in self._rows("SELECT position_id, quantity FROM positions"):
+            if booked.get(position, Decimal(0)) != Decimal(quantity):
+                raise FoundError(f"{position} is {quantity}, and its fills come to {booked.get(position, 0)}")
 
     def _check_statistics(self) -> None:
         rows = self._rows("SELECT document FROM statistics")
@@ -390,7 +456,7 @@ class Lives:
 
     def check_end(self) -> None:
         """What must be true when everything has been left and the runner has ended."""
-        made = {execution.execution_id: execution for execution in self.venue.executions()}
+        made = {execution.execution_id: execution for execution in self.broker.executions()}
         booked = {row[0] for row in self._rows("SELECT execution_id FROM fills")}
         if booked != set(made):
             raise FoundError(f"fills booked and fills made differ: {sorted(booked ^ set(made))}")
@@ -401,7 +467,7 @@ class Lives:
         if left:
             raise FoundError(f"the broker still holds {left}, though every position of ours is closed")
         profits = [Decimal(row[0]) for row in self._rows("SELECT pnl FROM trades")]
-        earned, told = self.venue.cash() - STARTING_CASH, sum(profits, Decimal(0))
+        earned, told = self.broker.cash() - STARTING_CASH, sum(profits, Decimal(0))
         if abs(earned - told) > Decimal("0.01") * (len(profits) + 1):
             raise FoundError(f"the broker says that {earned} was earned, the round trips say {told}")
 

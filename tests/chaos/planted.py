@@ -25,6 +25,11 @@ class Bug:
     broker_side: bool = True
     trades: int = 3  # so many round trips have the bug's chance in them
 
+    @property
+    def name(self) -> str:
+        """What the launcher calls it by."""
+        return f"{self.plant.__module__}:{self.plant.__name__}"
+
 
 def send_again_on_timeout() -> None:
     """An order without an answer is sent once more."""
@@ -105,10 +110,10 @@ def send_intended_again_on_restart() -> None:
     restore = Desk.restore
     again: list[Intent] = []
 
-    def restored(self: Desk, records: Iterable[IntentRecord]) -> None:
+    def restored(self: Desk, records: Iterable[IntentRecord], last_exits: Iterable[IntentRecord] = ()) -> None:
         found = tuple(records)
         again.extend(record.intent for record in found if record.state is IntentState.INTENDED)
-        restore(self, found)
+        restore(self, found, last_exits)
 
     on_connection = Comparison.on_connection
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lives import Launcher, Lives, Venue
+from lives import Broker, Launcher, Lives, Venue
 
 SIZE_MIB = 24
 
@@ -45,10 +45,10 @@ def fill(disk: Path) -> None:
     assert os.statvfs(disk).f_bavail == 0
 
 
-def held(venue: Venue) -> dict[str, int]:
+def held(broker: Broker) -> dict[str, int]:
     """What the broker holds for us by symbol."""
     total: dict[str, int] = {}
-    for execution in venue.executions():
+    for execution in broker.executions():
         total[execution.symbol] = total.get(execution.symbol, 0) + int(execution.signed)
     return {symbol: quantity for symbol, quantity in total.items() if quantity}
 
@@ -64,7 +64,7 @@ def test_exits_go_out_on_a_full_disk_and_are_taken_up_when_there_is_room(
     lives: Lives, *, orderly: bool, broker_side: bool
 ) -> None:
     lives.start()
-    lives.run_until(lambda: len(held(lives.venue)) >= 2, "nothing was bought")
+    lives.run_until(lambda: len(held(lives.broker)) >= 2, "nothing was bought")
     if orderly:
         lives.end()
     else:
@@ -72,12 +72,12 @@ def test_exits_go_out_on_a_full_disk_and_are_taken_up_when_there_is_room(
     lives.check()
     disk = lives.folder / "data"
     fill(disk)
-    bought = len(lives.venue.arrivals())
-    assert held(lives.venue)
+    bought = len(lives.broker.arrivals())
+    assert held(lives.broker)
     lives.start()
-    lives.run_until(lambda: not held(lives.venue), "positions were not left")
+    lives.run_until(lambda: not held(lives.broker), "positions were not left")
     lives.kill()
-    after = lives.venue.arrivals()[bought:]
+    after = lives.broker.arrivals()[bought:]
     assert {order.side for order in after} <= {"Sell"}, "exits alone"
     assert after or broker_side
 
