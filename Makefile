@@ -32,7 +32,7 @@ crds: .venv/.stamp ## write crds/ and what else is generated from the resources'
 	@$(PY)/openbell crds
 	@$(PY)/python hack/chart.py
 
-chaos: .venv/.stamp ## the long runs: 2,000 random histories of the engine, 1,000 kills of a runner (about two hours)
+chaos: .venv/.stamp ## the long runs: 2,000 random histories of the engine, 1,000 kills of a runner, 1,000 scenarios at a gateway on each library (about four hours)
 	@hack/chaos.sh
 
 bench: .venv/.stamp ## measure the promised numbers, each beside its reference in the same run
