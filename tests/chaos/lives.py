@@ -287,13 +287,15 @@ class Lives:
             raise FoundError(f"the runner ended with {status} before {point}{self._last_words()}")
         self.check()
 
-    def killed_after(self, seconds: float, point: str = "", begun: Callable[[], bool] = lambda: True) -> bool:
+    def killed_after(
+        self, seconds: float, point: str = "", begun: Callable[[], bool] = lambda: True, within: float = 0.0
+    ) -> bool:
         """A life that is ended from outside, or by itself at a kill point where it comes there before; whether it did.
 
-        The seconds count from when it has `begun`, if it ever does.
+        The seconds count from when it has `begun`, for which it has the time `within`.
         """
         self.start(point)
-        status, deadline = None, time.monotonic() + POINT_SECONDS
+        status, deadline = None, time.monotonic() + within
         while status is None and not begun() and time.monotonic() < deadline:
             status = self._ended(LOOK_SECONDS)
         status = self._ended(seconds) if status is None else status

@@ -14,6 +14,7 @@ from lives import FoundError, Launcher, Lives
 from scenarios import SYMBOLS, Scenario
 
 HURRY = "hurry:hurry"
+FIRST_ORDER_SECONDS = 8.0  # that a life has until its first order; a life without any is one, too
 PROFITS = Decimal("0.01")  # that a round trip's profit, in cents, may be off by
 WITHOUT_COMMISSION = "fill.without-commission"
 NUMBER_REFUSED = ("Duplicate order id", "does not match original order")
@@ -154,8 +155,11 @@ def live_through(lives: AccountLives, found: Scenario) -> dict[str, int]:
     for life in found.lives:
         for fault in life.faults:
             gateway.control("fault", **fault)
-        begun = (lambda: True) if life.is_short else gateway.is_connected
-        reached += lives.killed_after(life.seconds, life.kill_point, begun)
+        before = len(gateway.arrivals())
+        within = 0.0 if life.is_short else FIRST_ORDER_SECONDS
+        reached += lives.killed_after(
+            life.seconds, life.kill_point, lambda before=before: len(gateway.arrivals()) > before, within
+        )
         _away(lives, life.away)
     # So that nothing is left of what went wrong, and the last life's own word on everything is the gateway's.
     gateway.control("clearFaults")

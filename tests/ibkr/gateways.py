@@ -128,10 +128,6 @@ class Gateway:
     def cash(self) -> Decimal:
         return Decimal(self.control("cash")[ACCOUNT])
 
-    def is_connected(self) -> bool:
-        """Whether any client is."""
-        return bool(self.control("sessions"))
-
     def positions(self) -> dict[str, Decimal]:
         """What the account holds."""
         return {held["symbol"]: Decimal(held["position"]) for held in self.control("positions")}

@@ -34,7 +34,7 @@ class Life:
 
     faults: tuple[Json, ...]
     kill_point: str  # name:n, or empty
-    seconds: float  # since it was connected, or where it is short since it was begun
+    seconds: float  # since its first order, or where it is short since it was begun
     is_short: bool
     away: tuple[Json, ...]
 
@@ -102,9 +102,9 @@ def _life(rng: random.Random, is_patient: bool) -> Life:
         points = DESK_POINTS if rng.random() < 0.6 else JOURNAL_POINTS
         point = f"{rng.choice(points)}:{rng.randint(1, 9)}"
     is_short = rng.random() < 0.1
-    seconds = rng.uniform(0.1, 1.2) if is_short else rng.uniform(1.2, 4.0)
+    seconds = rng.uniform(0.1, 1.2) if is_short else rng.choice((rng.uniform(0, 0.3), rng.uniform(0, 2.5)))
     if is_patient and not is_short:
-        seconds *= 3
+        seconds *= 4
     faults = tuple({"kind": kind, **FAULTS[kind](rng)} for kind in kinds)
     return Life(faults, point, round(seconds, 2), is_short, tuple(_away(rng)))
 
