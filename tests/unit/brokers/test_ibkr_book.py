@@ -395,6 +395,28 @@ def test_a_refused_change_names_the_terms_that_stay_and_is_made_sure_of(resting:
     assert resting.book.lookups == {REF}
 
 
+@pytest.mark.parametrize("heard", ["a status", "the completed orders"])
+def test_a_change_that_was_filled_before_its_echo_was_heard_is_filled_whole(resting: Wire, heard: str) -> None:
+    """Else the rest is waited for as long as anybody lives, and the lot that it would leave has no exit."""
+    smaller = OrderTerms(Decimal(7), stop_price=Decimal(99))
+    entry = resting.book.find(REF)
+    assert entry is not None
+    resting.book.changing(entry, smaller, smaller)
+    resting.book.begin_connection()
+    resting.fill(shares=7.0, side="SLD")
+    resting.cost()
+    if heard == "a status":
+        resting.status("Filled", 7.0, 100.0)
+    else:
+        done = order(REF, **stop(orderId=0, clientId=0, totalQuantity=0.0, filledQuantity=7.0, auxPrice=99.0))
+        resting.events += resting.book.completed(contract(), done, state("Filled", "Filled Size: 7"), resting.now)
+    last = resting.updates[-1]
+    assert (last.state, last.filled_quantity) == (IntentState.FILLED, 7)
+    assert last.terms is not None
+    assert last.terms.quantity == 7
+    assert not resting.book.lookups
+
+
 # --- answers --------------------------------------------------------------------------------------------------------
 
 

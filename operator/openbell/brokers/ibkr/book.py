@@ -75,6 +75,7 @@ class Entry:
     verdict: IntentState | None = None  # what an error or an answer said for certain
     detail: str = ""
     filled: Decimal = ZERO  # as the status says
+    whole: Decimal = ZERO  # how many it was when it was filled: a change may have been taken without its echo
     average: Decimal = ZERO
     booked: Decimal = ZERO  # as the fills say that were told
     notional: Decimal = ZERO
@@ -96,6 +97,13 @@ class Entry:
         state = self.state
         return state is not None and state.is_final
 
+    @property
+    def quantity(self) -> Decimal:
+        """How many it is for."""
+        if self.state is IntentState.FILLED and self.whole > 0:
+            return self.whole
+        return ZERO if self.terms is None else self.terms.quantity
+
     def view(self) -> OrderUpdate | None:
         """What is known, as the Broker protocol tells it; None: nothing yet."""
         state, detail = self.state, self.detail
@@ -108,6 +116,8 @@ class Entry:
         if self.booked > 0 and self.booked >= filled:
             average = self.notional / self.booked
         terms = None if self.terms is None else self.exact.get(self.terms, self.terms)
+        if terms is not None and self.terms is not None and self.quantity != self.terms.quantity:
+            terms = replace(terms, quantity=self.quantity)
         return OrderUpdate(
             self.order_ref,
             state,
@@ -251,6 +261,8 @@ class Book:
             return []
         self._alias(entry, perm_id)
         entry.filled = max(entry.filled, quantity(filled))
+        if state_of(status) is IntentState.FILLED:
+            entry.whole = quantity(filled)
         entry.average = price(average_price) or entry.average
         self._note_group(entry, now)
         self._status(entry, status, now)
@@ -269,6 +281,8 @@ class Book:
         entry.filled = max(entry.filled, quantity(order.filledQuantity))
         self._note_group(entry, now)
         said = state_of(state.status)
+        if said is IntentState.FILLED:
+            entry.whole = quantity(order.filledQuantity)
         if said is None or not said.is_final:  # it is over, whatever its last status was
             said = IntentState.CANCELLED if entry.filled else IntentState.REJECTED
         if entry.verdict is not IntentState.REJECTED:
@@ -525,7 +539,7 @@ class Book:
             return []
         counted = update.filled_quantity
         if update.state is IntentState.FILLED and entry.terms is not None:
-            counted = max(counted, entry.terms.quantity)  # an echo says Filled without saying how many
+            counted = max(counted, entry.quantity)  # an echo says Filled without saying how many
         if late:
             entry.missing = max(ZERO, counted - entry.booked)
         if entry.booked + entry.missing < counted:
