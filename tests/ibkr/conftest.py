@@ -18,14 +18,14 @@ collect_ignore_glob = [] if LIBRARIES else ["test_*.py"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--gateway-scenarios", type=int, default=12, help="Scenarios of a runner at a gateway.")
+    parser.addoption("--gateway-scenarios", type=int, default=8, help="Scenarios of a runner at a gateway.")
     parser.addoption("--gateway-seed", type=int, default=1, help="Of the first scenario; each has the next one.")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "scenario_seed" in metafunc.fixturenames:
         first = int(metafunc.config.getoption("--gateway-seed", 1))
-        count = int(metafunc.config.getoption("--gateway-scenarios", 12))
+        count = int(metafunc.config.getoption("--gateway-scenarios", 8))
         metafunc.parametrize("scenario_seed", range(first, first + count))
 
 
