@@ -8,7 +8,7 @@
 
 cd "$ROOT"
 SUITES=(lint unit contract gateway ibkr dashboard api chaos browser cluster)
-declare -A LIMIT=([lint]=300 [unit]=300 [contract]=300 [gateway]=600 [ibkr]=900 [dashboard]=300 [api]=900 [chaos]=1200 [browser]=900 [cluster]=2400)
+declare -A LIMIT=([lint]=300 [unit]=600 [contract]=300 [gateway]=600 [ibkr]=1200 [dashboard]=300 [api]=900 [chaos]=1200 [browser]=900 [cluster]=2400)
 BUDGET=${OPENBELL_TEST_BUDGET:-7200}
 RESULTS=$CACHE/results
 PASSED=0 FAILED=0 SKIPPED=0
