@@ -208,10 +208,8 @@ async def test_the_deadline_is_seen_to_pass_while_a_renewal_hangs(ground: Ground
     await ground.leading()
     ground.leases.hanging = True
     asked = ground.leases.asked
-    ground.clock.now += 4.1
-    await until(lambda: ground.leases.asked > asked)  # the renewal has begun, and nothing answers
-    ground.clock.now += 6.0
-    await until(lambda: ground.changes[-1] == (False, False))
+    await ground.in_time(lambda: ground.leases.asked > asked)  # the renewal has begun, and nothing answers
+    await ground.in_time(lambda: ground.changes[-1] == (False, False))
 
 
 async def test_a_lease_that_another_took_is_told_and_not_contended_for(ground: Ground) -> None:
