@@ -25,7 +25,7 @@ from typing import Any, Protocol
 HERE = Path(__file__).parent
 ACCOUNT = "default/main"
 STARTING_CASH = Decimal(100_000)
-START_SECONDS = 60.0
+START_SECONDS = 180.0  # of imports, on a machine under load
 POINT_SECONDS = 40.0
 DRAIN_SECONDS = 60.0
 LOOK_SECONDS = 0.05

@@ -21,7 +21,7 @@ from openbell.brokers.ibkr.supervision import EASTERN
 
 ACCOUNT = "DU1000001"
 PORTS = range(10_000, 30_000)  # below those that the system gives to others while the gateway restarts
-START_SECONDS = 60.0
+START_SECONDS = 180.0  # of imports, on a machine under load
 NIGHT = 120  # seconds around midnight in New York, when a gateway forgets what is over
 SIDES = {"BOT": "Buy", "SLD": "Sell"}
 Json = dict[str, Any]

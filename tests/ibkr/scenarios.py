@@ -100,9 +100,15 @@ def _life(rng: random.Random, is_patient: bool) -> Life:
     if rng.random() < 0.6:
         # Where an order or a fill is on its way is where most can be lost.
         points = DESK_POINTS if rng.random() < 0.6 else JOURNAL_POINTS
-        point = f"{rng.choice(points)}:{rng.randint(1, 9)}"
+        point = f"{rng.choice(points)}:{rng.choice((1, 1, 2, 3, 4))}"
     is_short = rng.random() < 0.1
-    seconds = rng.uniform(0.1, 1.2) if is_short else rng.choice((rng.uniform(0, 0.3), rng.uniform(0, 2.5)))
+    seconds = (
+        rng.uniform(0.1, 1.2)
+        if is_short
+        else rng.uniform(0, 2.5)
+        if point or rng.random() < 0.5
+        else rng.uniform(0, 0.3)
+    )
     if is_patient and not is_short:
         seconds *= 4
     faults = tuple({"kind": kind, **FAULTS[kind](rng)} for kind in kinds)
