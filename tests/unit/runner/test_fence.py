@@ -254,9 +254,7 @@ async def test_a_holder_that_shows_life_is_waited_for_anew(ground: Ground) -> No
     began = ground.clock.now
     await ground.in_time(lambda: ground.clock.now >= began + 12)
     ground.leases.put("pod-0", 4, renewed="2026-03-02T15:00:04.000000Z")
-    read = ground.leases.reads
-    await ground.in_time(lambda: ground.leases.reads > read + 1)
-    assert await ground.in_time(fence.holds) > 10
+    assert await ground.in_time(fence.holds) >= 15, "as long as if it had only just been seen"
 
 
 async def test_a_deleted_lease_is_not_taken_again_before_its_silence_is_over(ground: Ground) -> None:
