@@ -69,10 +69,7 @@ class Leadership:
             if self._contender.is_preempted:
                 raise NotLeadingError(f"the lease was taken by {self._contender.holder}; this process ends")
             if self._contender.holds() and self._contender.epoch != self._begun:
-                if self._contender.epoch < self._begun:  # what the journal would say, could the newer one be written
-                    raise StaleEpochError(
-                        f"the lease counts from epoch {self._contender.epoch}; this process has led in {self._begun}"
-                    )
+                self._refuse_older()
                 await begin_epoch(self._contender.epoch)
                 self._begun = self._contender.epoch
                 self._metrics.epoch.set(self._begun)
@@ -81,6 +78,12 @@ class Leadership:
                 self.led.set()
             self._metrics.leading.set(self.holds())
             self._on_change()
+
+    def _refuse_older(self) -> None:
+        """What the journal would say, could the newer epoch be written down."""
+        epoch, begun = self._contender.epoch, self._begun
+        if epoch < begun:
+            raise StaleEpochError(f"the lease counts from epoch {epoch}; this process has led in {begun}")
 
     def _notice(self) -> None:
         self._changed.set()
