@@ -282,7 +282,7 @@ BUGS: Mapping[str, Bug] = {
         name_an_entry_by_its_confidence, "a corrected bar makes another entry", "a second time on the same bar"
     ),
     "leave-the-whole-lot": Bug(
-        leave_the_whole_lot, "an exit does not ask what the broker holds", "where the broker holds"
+        leave_the_whole_lot, "an exit does not ask what the broker holds", "where the (broker holds|position is)"
     ),
     "exit-twice": Bug(
         exit_twice, "each look at a position may send an exit", "another exit of the position|with which"
