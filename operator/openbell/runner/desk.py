@@ -129,6 +129,11 @@ class Desk(Underway):
             return intent if allowed else None
         if standing.exit is not None:
             return None
+        if self._journal.unwritten.is_inherited:
+            # A process before this one may have sent it under the same number. The exit loop asks the broker first.
+            if intent.reason != ExitReason.PARTIAL_TARGET.value:
+                self.postponed[intent.position_id] = ExitReason(intent.reason)
+            return None
         if intent.reason == ExitReason.PARTIAL_TARGET.value:
             return intent if standing.winner is None and self._fits(intent, position) else None
         group = standing.joinable if standing.winner is None else None

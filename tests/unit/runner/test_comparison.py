@@ -279,6 +279,19 @@ async def test_an_exit_that_was_not_written_down_is_booked_and_then_all_agrees(w
     assert world.gate.in_sync
 
 
+async def test_after_a_process_that_could_not_write_a_signals_exit_waits_for_the_brokers_word_too(world: World) -> None:
+    await world.hold("a")
+    world.broker.says(make_update(IntentState.FILLED, filled_quantity=Decimal(10)), AAPL=10)
+    world.journal.unwritten.is_inherited = True
+    leaving = make_intent("leave", kind=IntentKind.EXIT, position_id="p-a", side=Side.SELL, reason="SIGNAL")
+    await world.desk.place([leaving])
+    assert len(world.broker.sent) == 1, "the purchase alone"
+
+    world.journal.unwritten.settle()
+    await world.exits.check()
+    assert (world.broker.sent[-1].kind, world.broker.sent[-1].reason) == (IntentKind.EXIT, "SIGNAL")
+
+
 async def test_an_exit_is_taken_up_though_neither_it_nor_its_purchase_can_be_written_down(world: World) -> None:
     await world.desk.place([make_intent("a")])
     await world.desk.on_update(make_update(IntentState.WORKING, "a"))
