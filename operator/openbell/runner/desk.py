@@ -299,9 +299,14 @@ class Desk(Underway):
     # -- following ---------------------------------------------------------------------------------------------
 
     def restore(self, records: Iterable[IntentRecord], last_exits: Iterable[IntentRecord] = ()) -> None:
-        """Take up intents that were not over when the journal was last written; unsent ones are in doubt."""
+        """Take up intents that were not over when the journal was last written; unsent ones are in doubt.
+
+        The process before this one may have sent them a moment ago: they count as under way since they were made.
+        """
+        now, monotonic = self._clock.now(), self._clock.monotonic()
         for record in records:
-            flying = InFlight(record)
+            age = max(0.0, (now - record.updated_at).total_seconds())
+            flying = InFlight(record, handed_over_at=monotonic - age)
             self.in_flight[record.intent.order_ref] = flying
             self._note_fill(record)
             self._ledger.put_order(record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,14 +21,12 @@ from openbell.journal.recovery import UnrecordedOrder
 class InFlight:
     """An intent that is not over, and since when (monotonic) a send or a cancel of it waits for an answer.
 
-    What a process before this one has handed over did so before all times of this one.
-
     `asked` are terms that were asked for and that the broker has not named yet. Until it does, the order may have
     these or the ones before.
     """
 
     record: IntentRecord
-    handed_over_at: float = -math.inf
+    handed_over_at: float = 0.0
     cancel_asked_at: float | None = None
     asked: OrderTerms | None = None
     asked_at: float = 0.0

@@ -418,6 +418,18 @@ async def test_exits_wait_for_the_first_comparison_which_may_know_of_one_already
     assert len(world.broker.sent) == 1, "the entry alone: its exit is the one that was sent before"
 
 
+async def test_an_order_that_the_process_before_has_just_sent_may_still_be_on_its_way(world: World) -> None:
+    await world.desk.place([make_intent("a")])
+    world.desk.in_flight.land(ref("a"))
+    world.clock.set(at(5))
+    world.desk.restore((await world.journal.load()).open_intents)
+    await world.comparison.compare()
+    assert ref("a") in world.desk.in_flight
+    world.clock.set(at(11))
+    await world.comparison.compare()
+    assert ref("a") not in world.desk.in_flight
+
+
 async def test_an_exit_that_has_waited_is_not_missed_in_an_answer_older_than_itself(world: World) -> None:
     await world.hold("a")
     world.broker.says(make_update(IntentState.FILLED, filled_quantity=Decimal(10)), AAPL=10)
