@@ -48,6 +48,31 @@ class Rule:
     reason: RuleReason = "FieldValueInvalid"
 
 
+def block_of(path: str, name: str, kind: StrEnum, attribute: str = "") -> tuple[Rule, Rule]:
+    """`path`.`name` belongs to one value of `path`.type: required there, refused with any other.
+
+    `attribute` is what the model calls it, where that is another name.
+    The others are listed, so that a misspelt type has the one cause that it is misspelt.
+    """
+    others, held = [each.value for each in type(kind) if each is not kind], attribute or name
+    return (
+        Rule(
+            cel=f"!(self.type in {others} && has(self.{name}))",
+            message=f"{path}.{name} is only allowed when {path}.type is {kind.value}",
+            check=lambda model: model.type is kind or getattr(model, held) is None,
+            field_path=f".{name}",
+            reason="FieldValueForbidden",
+        ),
+        Rule(
+            cel=f"!(self.type == '{kind.value}' && !has(self.{name}))",
+            message=f"{path}.{name} is required when {path}.type is {kind.value}",
+            check=lambda model: model.type is not kind or getattr(model, held) is not None,
+            field_path=f".{name}",
+            reason="FieldValueRequired",
+        ),
+    )
+
+
 def without_nulls(value: object) -> object:
     """A mapping without its null entries: the API server prunes them before it applies defaults."""
     if isinstance(value, Mapping):

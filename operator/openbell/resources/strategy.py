@@ -19,6 +19,7 @@ from openbell.resources.common import (
     Rule,
     Symbol,
     Text,
+    block_of,
     list_type,
     matching,
     no_duplicates,
@@ -99,37 +100,13 @@ class ConfigMapSource(Model):
     key: DataKey = Field("strategy.py", description="Key that holds the module.")
 
 
-def _only_for(block: str, field: str, source: SourceType, *, required: bool) -> Rule:
-    """A rule that a block stands for one type of source alone, or has to."""
-    names = "is required" if required else "is only allowed"
-    # By name, so that a type that does not exist is told once, as such.
-    types = [source.value] if required else [each.value for each in SourceType if each is not source]
-    shown = f"{'!' if required else ''}has(self.{block})"
-
-    def check(spec: SourceSpec) -> bool:
-        present = getattr(spec, field) is not None
-        return spec.type is not source or present if required else spec.type is source or not present
-
-    return Rule(
-        cel=f"!(self.type in {types} && {shown})",
-        message=f"spec.source.{block} {names} when spec.source.type is {source.value}",
-        check=check,
-        field_path=f".{block}",
-        reason="FieldValueRequired" if required else "FieldValueForbidden",
-    )
-
-
 class SourceSpec(Model):
     """Where the class of a strategy of type Custom comes from. It runs in a process of its own."""
 
-    rules: ClassVar[tuple[Rule, ...]] = tuple(
-        _only_for(block, field, source, required=required)
-        for block, field, source in (
-            ("configMap", "config_map", SourceType.CONFIG_MAP),
-            ("class", "class_name", SourceType.CONFIG_MAP),
-            ("entryPoint", "entry_point", SourceType.IMAGE),
-        )
-        for required in (False, True)
+    rules: ClassVar[tuple[Rule, ...]] = (
+        *block_of("spec.source", "configMap", SourceType.CONFIG_MAP, "config_map"),
+        *block_of("spec.source", "class", SourceType.CONFIG_MAP, "class_name"),
+        *block_of("spec.source", "entryPoint", SourceType.IMAGE, "entry_point"),
     )
 
     type: Annotated[SourceType, one_of(SourceType)] = Field(
@@ -152,23 +129,7 @@ class SourceSpec(Model):
 class StrategySpec(Model):
     """What a person wants of a strategy. Settings that are left out are the scheduler's."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel=f"!(self.type in {[each.value for each in StrategyType if each is not StrategyType.CUSTOM]} "
-            "&& has(self.source))",
-            message="spec.source is only allowed when spec.type is Custom",
-            check=lambda spec: spec.type is StrategyType.CUSTOM or spec.source is None,
-            field_path=".source",
-            reason="FieldValueForbidden",
-        ),
-        Rule(
-            cel="!(self.type == 'Custom' && !has(self.source))",
-            message="spec.source is required when spec.type is Custom",
-            check=lambda spec: spec.type is not StrategyType.CUSTOM or spec.source is not None,
-            field_path=".source",
-            reason="FieldValueRequired",
-        ),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = block_of("spec", "source", StrategyType.CUSTOM)
 
     scheduler_ref: SchedulerRef = Field(description="The scheduler that runs the strategy.")
     enabled: Bool = Field(True, description="false = Stopped: the strategy is not evaluated; its exits go on.")

@@ -17,6 +17,7 @@ from openbell.resources.common import (
     PositiveMoney,
     Rule,
     Symbol,
+    block_of,
     list_type,
     matching,
     no_duplicates,
@@ -162,22 +163,7 @@ class IBKRSpec(Model):
 class BrokerSpec(Model):
     """Who executes orders."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="!(self.type == 'Simulated' && has(self.ibkr))",
-            message="spec.broker.ibkr is only allowed when spec.broker.type is IBKR",
-            check=lambda broker: broker.type is BrokerType.IBKR or broker.ibkr is None,
-            field_path=".ibkr",
-            reason="FieldValueForbidden",
-        ),
-        Rule(
-            cel="!(self.type == 'IBKR' && !has(self.ibkr))",
-            message="spec.broker.ibkr is required when spec.broker.type is IBKR",
-            check=lambda broker: broker.type is not BrokerType.IBKR or broker.ibkr is not None,
-            field_path=".ibkr",
-            reason="FieldValueRequired",
-        ),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = block_of("spec.broker", "ibkr", BrokerType.IBKR)
 
     type: Annotated[BrokerType, one_of(BrokerType)] = Field(
         BrokerType.SIMULATED, description="Simulated: built in. IBKR: Interactive Brokers, described by ibkr."
@@ -254,34 +240,8 @@ class MarketDataSpec(Model):
     """Where bars and quotes come from."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="!(self.type in ['Broker', 'Synthetic', 'IBKR'] && has(self.replay))",
-            message="spec.marketData.replay is only allowed when spec.marketData.type is Replay",
-            check=lambda data: data.type is MarketDataType.REPLAY or data.replay is None,
-            field_path=".replay",
-            reason="FieldValueForbidden",
-        ),
-        Rule(
-            cel="!(self.type == 'Replay' && !has(self.replay))",
-            message="spec.marketData.replay is required when spec.marketData.type is Replay",
-            check=lambda data: data.type is not MarketDataType.REPLAY or data.replay is not None,
-            field_path=".replay",
-            reason="FieldValueRequired",
-        ),
-        Rule(
-            cel="!(self.type in ['Broker', 'Synthetic', 'Replay'] && has(self.ibkr))",
-            message="spec.marketData.ibkr is only allowed when spec.marketData.type is IBKR",
-            check=lambda data: data.type is MarketDataType.IBKR or data.ibkr is None,
-            field_path=".ibkr",
-            reason="FieldValueForbidden",
-        ),
-        Rule(
-            cel="!(self.type == 'IBKR' && !has(self.ibkr))",
-            message="spec.marketData.ibkr is required when spec.marketData.type is IBKR",
-            check=lambda data: data.type is not MarketDataType.IBKR or data.ibkr is not None,
-            field_path=".ibkr",
-            reason="FieldValueRequired",
-        ),
+        *block_of("spec.marketData", "replay", MarketDataType.REPLAY),
+        *block_of("spec.marketData", "ibkr", MarketDataType.IBKR),
     )
 
     type: Annotated[MarketDataType, one_of(MarketDataType)] = Field(
