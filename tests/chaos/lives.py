@@ -67,8 +67,8 @@ spec:
   schedulerRef: {{name: main}}
   type: Momentum
   parameters: {{lookback: 1, threshold: 0.000001}}
-  symbols: [AAPL, MSFT, NVDA, IBM, GOOG]
-  barSeconds: 1
+  symbols: [AAPL, MSFT, NVDA, IBM, GOOGL]
+  barSeconds: {bar_seconds}
 ---
 apiVersion: openbell.dev/v1alpha1
 kind: Strategy
@@ -77,8 +77,8 @@ spec:
   schedulerRef: {{name: main}}
   type: Crossover
   parameters: {{fast: 2, slow: 3}}
-  symbols: [AMZN, META, ORCL, INTC, IBM]
-  barSeconds: 1
+  symbols: [AMZN, META, ORCL, IBM]
+  barSeconds: {bar_seconds}
 """
 
 
@@ -235,7 +235,7 @@ class Lives:
     launcher: Launcher
     planted: Sequence[str] = ()
     broker_side: bool = True
-    template: str = MANIFEST
+    bar_seconds: int = 1
     patience: float = DRAIN_SECONDS
     count: int = 0
     _pid: int = 0
@@ -252,8 +252,11 @@ class Lives:
 
     def write(self, *, paused: bool) -> None:
         """The manifests, with new entries or without."""
-        text = self.template.format(
-            paused=str(paused).lower(), broker_side=str(self.broker_side).lower(), broker=self.broker.spec
+        text = MANIFEST.format(
+            paused=str(paused).lower(),
+            broker_side=str(self.broker_side).lower(),
+            broker=self.broker.spec,
+            bar_seconds=self.bar_seconds,
         )
         partial = self.manifest.with_suffix(".partial")
         partial.write_text(text)

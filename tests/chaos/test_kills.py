@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import planted
@@ -76,14 +77,18 @@ def test_kills_at_random_times_lose_nothing(begin: Begin, chaos_kills: int, chao
     times = random.Random(chaos_seed)
     for number in range(chaos_kills):
         # How long a start takes is the machine's affair: every other life is counted from its leadership.
-        before = lives.epoch()
-        seconds, counts_from_start = times.uniform(0.0, 2.0), number % 2 == 0
-        lives.killed_after(seconds, begun=lambda: counts_from_start or lives.epoch() > before)  # noqa: B023 - called at once
+        seconds, led = times.uniform(0.0, 2.0), partial(leads_beyond, lives, lives.epoch())
+        lives.killed_after(seconds, begun=led if number % 2 else lambda: True)
         if number % 100 == 99:
             lives.drain()
             print(f"chaos: {number + 1} kills, {lives.trades()} round trips, nothing lost", flush=True)
     lives.drain()
     assert lives.trades() > chaos_kills // 20, "lives that do not trade lose nothing"
+
+
+def leads_beyond(lives: Lives, epoch: int) -> bool:
+    """Whether a leadership after this one has begun."""
+    return lives.epoch() > epoch
 
 
 @pytest.mark.timeout(300)

@@ -19,51 +19,6 @@ PROFITS = Decimal("0.01")  # that a round trip's profit, in cents, may be off by
 WITHOUT_COMMISSION = "fill.without-commission"
 NUMBER_REFUSED = ("Duplicate order id", "does not match original order")
 
-MANIFEST = """
-apiVersion: openbell.dev/v1alpha1
-kind: TradingScheduler
-metadata: {{name: main}}
-spec:
-  enabled: true
-  paused: {paused}
-  mode: Paper
-  evaluationIntervalSeconds: 1
-  exitCheckIntervalSeconds: 1
-  maxConcurrentTrades: 8
-  market: {{calendar: Always}}
-  broker: {broker}
-  sizing: {{minFraction: 0.01, maxFraction: 0.02}}
-  risk: {{maxOrdersPerMinute: 10000, maxOrdersPerDay: 1000000, maxDailyLossFraction: 1.0}}
-  exits:
-    stopLoss: 0.002
-    takeProfit: 0.004
-    maxHoldingSeconds: 2
-    trailing: {{activation: 0.001, distance: 0.001}}
-    scaleOut: [{{profit: 0.0003, fraction: 0.3}}, {{profit: 0.0012, fraction: 0.3}}]
-    escalation: {{limitSeconds: 1}}
-    brokerSide: {broker_side}
----
-apiVersion: openbell.dev/v1alpha1
-kind: Strategy
-metadata: {{name: fast}}
-spec:
-  schedulerRef: {{name: main}}
-  type: Momentum
-  parameters: {{lookback: 1, threshold: 0.000001}}
-  symbols: [AAPL, MSFT, NVDA, IBM, GOOGL]
-  barSeconds: BAR_SECONDS
----
-apiVersion: openbell.dev/v1alpha1
-kind: Strategy
-metadata: {{name: slow}}
-spec:
-  schedulerRef: {{name: main}}
-  type: Crossover
-  parameters: {{fast: 2, slow: 3}}
-  symbols: [AMZN, META, ORCL, IBM]
-  barSeconds: BAR_SECONDS
-"""
-
 
 class AccountLives(Lives):
     """Beside what holds for every broker: order ids, and entries only while both sides agree."""
@@ -74,8 +29,7 @@ class AccountLives(Lives):
         self, folder: Path, gateway: Gateway, launcher: Launcher, found: Scenario, planted: Sequence[str] = ()
     ) -> None:
         changed = [*([] if found.is_patient else [HURRY]), *planted]
-        manifest = MANIFEST.replace("BAR_SECONDS", "5" if found.is_patient else "1")
-        super().__init__(folder, gateway, launcher, changed, found.broker_side, manifest)
+        super().__init__(folder, gateway, launcher, changed, found.broker_side, 5 if found.is_patient else 1)
         self.uncharged: set[str] = set()
         self._read = 0
 
